@@ -1,0 +1,135 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Backend is the node behind the services. Its errors are *errcode.Error, or have that in their chain. Principals have been
+// authenticated; names of tables may lack database and schema, which then are the defaults. What it returns is not changed by
+// either side afterwards.
+type Backend interface {
+	Sessions
+	Catalog
+	Contexts
+	Imports
+	Write(ctx context.Context, b *router.Batch) (*router.Result, error)
+	// Info and Status answer from memory and never wait for a group.
+	Info() Info
+	Status() Status
+	// Ready says why the node cannot serve, or nil. It answers from memory.
+	Ready() error
+}
+
+// Sessions are the identities under which batches count once.
+type Sessions interface {
+	OpenSession(ctx context.Context, principal string, durable bool) (Session, error)
+	KeepAlive(ctx context.Context, principal string, ids []uint64) error
+	CloseSession(ctx context.Context, principal string, id uint64) error
+}
+
+// Session is a new session.
+type Session struct {
+	ID  uint64
+	TTL time.Duration
+}
+
+// Catalog holds the definitions of tables. A change returns when every shard has applied it.
+type Catalog interface {
+	Tables(ctx context.Context) ([]*schema.Table, error)
+	Table(ctx context.Context, name schema.Name) (*schema.Table, error)
+	// CreateTable ignores t's ID and Version and gives them.
+	CreateTable(ctx context.Context, principal string, t *schema.Table, ifNotExists bool) (*schema.Table, error)
+	AlterTable(ctx context.Context, principal string, name schema.Name, change TableChange) (*schema.Table, error)
+	DropTable(ctx context.Context, principal string, name schema.Name, ifExists bool) error
+	TruncateTable(ctx context.Context, principal string, name schema.Name) (*schema.Table, error)
+}
+
+// TableChange is what ALTER TABLE changes; nil fields stay.
+type TableChange struct {
+	Retention *time.Duration
+	MaxFuture *time.Duration
+	AddDims   []schema.Dimension
+}
+
+// Contexts are the metadata records that steer collection.
+type Contexts interface {
+	Context(ctx context.Context, name string) (schema.Record, error)
+	// ListContexts gives the records that are not deleted, by name, and the revision that they were read at.
+	ListContexts(ctx context.Context, prefix string) ([]schema.Record, uint64, error)
+	SetContext(ctx context.Context, change ContextChange) (schema.Record, error)
+	// ContextHistory gives the versions that are kept, newest first.
+	ContextHistory(ctx context.Context, name string) ([]schema.Record, error)
+	// WatchContexts calls yield for every change after a revision, once and in order, until ctx is done or yield returns an
+	// error, and returns that error. after = 0 begins with the present records.
+	WatchContexts(ctx context.Context, prefix string, after uint64, yield func(ContextEvent) error) error
+}
+
+// ContextChange replaces the values of a record, or deletes it, if it still has version IfVersion (0: must not exist).
+type ContextChange struct {
+	Name      string
+	IfVersion uint64
+	Values    map[string]string
+	Delete    bool
+	By        string
+}
+
+// ContextEvent is one change.
+type ContextEvent struct {
+	Record   *schema.Record // nil if the event only says how far the watch has come
+	Revision uint64         // resume after it
+	Gap      bool           // history before it is compacted; the present records follow
+}
+
+// Imports remembers which files were loaded and how.
+type Imports interface {
+	Import(ctx context.Context, id string) (Import, error)
+	// PutImport makes or moves on the record if it still has version ifVersion (0: must not exist).
+	PutImport(ctx context.Context, principal string, rec Import, ifVersion uint64) (Import, error)
+}
+
+// Import is one version of the record of a file.
+type Import struct {
+	ID           string
+	Version      uint64
+	Table        string
+	TableID      schema.TableID
+	FileHash     string
+	Mapping      string
+	Chunking     string
+	Session      uint64
+	ChunksDone   uint64
+	RowsCounted  int64
+	RowsRejected int64
+	Complete     bool
+}
+
+// Info is the identity of the cluster and its shard map.
+type Info struct {
+	ClusterID   string
+	Incarnation uint64
+	NodeID      string
+	Version     string
+	SlotMap     *schema.SlotMap
+	SessionTTL  time.Duration // of ordinary sessions, for receipts
+}
+
+// Status is the state of the node's groups.
+type Status struct {
+	Groups        []GroupStatus
+	Cells         int64
+	ResidentBytes int64
+	MemoryBytes   int64 // the budget
+	DiskFreeBytes int64
+	Uptime        time.Duration
+}
+
+// GroupStatus is the node's member of one Raft group.
+type GroupStatus struct {
+	Group                                     string // meta or shard/<number>
+	State                                     string
+	Term, LastIndex, Commit, Applied, Durable uint64
+}
