@@ -1,0 +1,223 @@
+// Package transport carries many Raft groups and the peer protocols over one listener. Every connection opens with a preamble
+// that names the cluster, the protocol and the group; a connection of another cluster, of a protocol or of a group that is not
+// served here is closed.
+//
+//	mux := transport.New(transport.Options{ClusterID: id, Advertise: "10.0.0.7:7481", Listener: ln})
+//	layer, err := mux.Open(transport.Raft, transport.Shard(3))
+//	raftTransport := transport.NewRaft(layer, transport.RaftOptions{})
+//
+// A node without peers has no listener: the same types work, nothing can connect.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// ErrClosed is the error of an Accept or Dial after Close.
+var ErrClosed = errors.New("transport: closed")
+
+// Options of a Mux. The zero value serves one node without peers.
+type Options struct {
+	ClusterID ClusterID
+	Advertise string       // address that peers dial, "local" if empty
+	Listener  net.Listener // closed with the mux; nil means that no peer can connect
+	// Dial opens a connection to a peer's advertised address; nil dials plain TCP with keep-alive.
+	Dial           func(ctx context.Context, address string) (net.Conn, error)
+	HeaderTimeout  time.Duration // for the preamble of a new connection, 5 s
+	ConnectionsMax int           // inbound, 1,024; more are closed at once
+	Logger         *slog.Logger
+}
+
+// A Mux owns one listener and every connection that was accepted or dialled through its layers.
+type Mux struct {
+	opts Options
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below
+	closed  bool
+	layers  map[layerKey]*Layer
+	conns   map[*conn]struct{}
+	inbound int
+}
+
+type layerKey struct {
+	proto Proto
+	group Group
+}
+
+// New starts to accept. Close ends it.
+func New(opts Options) *Mux {
+	if opts.Advertise == "" {
+		opts.Advertise = "local"
+	}
+	if opts.HeaderTimeout == 0 {
+		opts.HeaderTimeout = 5 * time.Second
+	}
+	if opts.ConnectionsMax == 0 {
+		opts.ConnectionsMax = 1024
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Dial == nil {
+		dialer := net.Dialer{KeepAliveConfig: keepAlive}
+		opts.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", address)
+		}
+	}
+	m := &Mux{opts: opts, layers: map[layerKey]*Layer{}, conns: map[*conn]struct{}{}}
+	if opts.Listener != nil {
+		m.wg.Go(m.accept)
+	}
+	return m
+}
+
+// keepAlive finds a dead peer after 25 s.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// Open makes the layer of one protocol of one group. It is an error to open it twice at a time.
+func (m *Mux) Open(proto Proto, group Group) (*Layer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := layerKey{proto, group}
+	if m.closed {
+		return nil, ErrClosed
+	}
+	if m.layers[key] != nil {
+		return nil, fmt.Errorf("transport: protocol %d of group %v is open already", proto, group)
+	}
+	l := &Layer{mux: m, key: key, accepted: make(chan *conn, acceptQueueMax), done: make(chan struct{})}
+	m.layers[key] = l
+	return l, nil
+}
+
+// Close closes the listener, every layer and every connection, and waits for what it started.
+func (m *Mux) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	for _, l := range m.layers {
+		l.finish()
+	}
+	clear(m.layers)
+	open := make([]*conn, 0, len(m.conns))
+	for c := range m.conns {
+		open = append(open, c)
+	}
+	m.mu.Unlock()
+	var err error
+	if m.opts.Listener != nil {
+		err = m.opts.Listener.Close()
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	m.wg.Wait()
+	return err
+}
+
+func (m *Mux) accept() {
+	for {
+		nc, err := m.opts.Listener.Accept()
+		if err != nil {
+			if m.isClosed() {
+				return
+			}
+			m.opts.Logger.Warn("peer listener failed to accept", "err", err)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		c := m.track(nc, true)
+		if c == nil {
+			nc.Close()
+			continue
+		}
+		m.wg.Go(func() { m.route(c) })
+	}
+}
+
+// route reads the preamble of a new connection and hands it to its layer, or closes it. It never waits for the layer.
+func (m *Mux) route(c *conn) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		tcp.SetKeepAliveConfig(keepAlive) // only a hint to the kernel; the connection works without
+	}
+	c.SetReadDeadline(time.Now().Add(m.opts.HeaderTimeout))
+	p, err := readPreamble(c)
+	if err == nil && p.cluster != m.opts.ClusterID {
+		err = errCluster
+	}
+	if err == nil {
+		c.SetReadDeadline(time.Time{})
+		err = m.deliver(layerKey{p.proto, p.group}, c)
+	}
+	if err != nil {
+		m.opts.Logger.Warn("peer connection refused", "remote", c.RemoteAddr().String(), "err", err)
+		c.Close()
+	}
+}
+
+func (m *Mux) deliver(key layerKey, c *conn) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.layers[key]
+	if l == nil {
+		return fmt.Errorf("transport: protocol %d of group %v is not served here", key.proto, key.group)
+	}
+	select {
+	case l.accepted <- c:
+		return nil
+	default:
+		return fmt.Errorf("transport: group %v has %d connections waiting", key.group, acceptQueueMax)
+	}
+}
+
+// track takes a connection into the set that Close closes; nil when there are too many, or the mux is closed.
+func (m *Mux) track(nc net.Conn, inbound bool) *conn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || inbound && m.inbound >= m.opts.ConnectionsMax {
+		return nil
+	}
+	c := &conn{Conn: nc, mux: m, inbound: inbound}
+	m.conns[c] = struct{}{}
+	if inbound {
+		m.inbound++
+	}
+	return c
+}
+
+func (m *Mux) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
+// conn leaves the mux's set when it is closed.
+type conn struct {
+	net.Conn
+	mux     *Mux
+	inbound bool
+}
+
+func (c *conn) Close() error {
+	c.mux.mu.Lock()
+	if _, ok := c.mux.conns[c]; ok {
+		delete(c.mux.conns, c)
+		if c.inbound {
+			c.mux.inbound--
+		}
+	}
+	c.mux.mu.Unlock()
+	return c.Conn.Close()
+}
