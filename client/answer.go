@@ -1,0 +1,235 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// answer settles one request, or plans its next attempt under the same stamp. An error means that the session is gone.
+func (s *sender) answer(a *apiv1.WriteResponse) error {
+	r := s.find(a.Id)
+	if r == nil {
+		return nil // an answer to an earlier attempt
+	}
+	if a.Error != nil {
+		e := fromWire(a.Error)
+		if e.Code == "SESSION_EXPIRED" {
+			s.expire()
+			return e
+		}
+		if e.Retryable {
+			s.again(r, e, time.Duration(a.Error.RetryAfterMs)*time.Millisecond)
+			return nil
+		}
+		s.refuse(r, e)
+		s.finish(r, e)
+		return nil
+	}
+	var final []*Error
+	for _, f := range a.Refused {
+		e := fromWire(f.GetError())
+		switch {
+		case e.Code == "SESSION_EXPIRED":
+			s.expire()
+			return e
+		case e.Retryable:
+			s.again(r, e, time.Duration(f.GetError().GetRetryAfterMs())*time.Millisecond)
+			return nil
+		}
+		e.observations, e.rows = r.refusedObservations(f, a), f.Rows
+		final = append(final, e)
+	}
+	r.receipt, r.refused = s.receipt(a.Receipt), final
+	for _, e := range final {
+		s.refuse(r, e)
+	}
+	if hook := s.c.opts.hooks.OnReceipt; hook != nil && a.Receipt != nil {
+		hook(s.info(r), r.receipt)
+	}
+	s.finish(r, nil)
+	return nil
+}
+
+// refusedObservations is how many observations a refused part stands for.
+func (r *request) refusedObservations(f *apiv1.Refusal, a *apiv1.WriteResponse) int64 {
+	if len(f.Rows) == 0 {
+		if len(a.Receipt.GetShards()) == 0 && len(a.Refused) == 1 {
+			return r.observations
+		}
+		return 0
+	}
+	var n int64
+	for _, row := range f.Rows {
+		if int(row) < len(r.batch.counts) {
+			n += max(r.batch.counts[row], -r.batch.counts[row])
+		}
+	}
+	return n
+}
+
+func (s *sender) find(seq uint64) *request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := slices.BinarySearchFunc(s.open, seq, func(r *request, seq uint64) int { return cmp.Compare(r.seq, seq) })
+	if !ok || s.open[at].finished {
+		return nil
+	}
+	return s.open[at]
+}
+
+// again plans another attempt.
+func (s *sender) again(r *request, e *Error, after time.Duration) {
+	s.mu.Lock()
+	if after <= 0 {
+		after = min(time.Duration(r.attempts)*5*time.Millisecond, 250*time.Millisecond)
+	}
+	r.retryAt = s.c.opts.now().Add(after)
+	info := s.info(r)
+	s.mu.Unlock()
+	if hook := s.c.opts.hooks.OnRetry; hook != nil {
+		hook(info, e)
+	}
+}
+
+func (s *sender) refuse(r *request, e *Error) {
+	if hook := s.c.opts.hooks.OnRefused; hook != nil {
+		hook(s.info(r), e)
+	}
+}
+
+// expire gives up the session: what was sent under it has an unknown outcome and is never sent again, what was not goes under the
+// next one.
+func (s *sender) expire() {
+	s.mu.Lock()
+	lost := s.open
+	s.open, s.session.id, s.nextSeq = nil, 0, 1
+	for _, r := range s.queue {
+		r.seq = 0
+	}
+	var unknown []*request
+	for _, r := range lost {
+		if !r.finished {
+			unknown = append(unknown, r)
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range unknown {
+		if hook := s.c.opts.hooks.OnUnknown; hook != nil {
+			hook(s.info(r))
+		}
+		s.finish(r, errUnknown)
+	}
+}
+
+// ensureSession opens a session if there is none.
+func (s *sender) ensureSession(ctx context.Context) error {
+	s.mu.Lock()
+	have := s.session.id != 0
+	s.mu.Unlock()
+	if have {
+		return nil
+	}
+	opened, err := s.c.openSession(ctx, s.c.opts.durable)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.session = opened
+	s.mu.Unlock()
+	return nil
+}
+
+// keepEvery is a third of the TTL; idle sessions live by it.
+func (s *sender) keepEvery() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.session.ttl/3, time.Second)
+}
+
+func (s *sender) keepAlive(ctx context.Context) error {
+	s.mu.Lock()
+	id := s.session.id
+	s.mu.Unlock()
+	_, err := s.c.sessions.KeepAlive(s.c.authorize(ctx), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
+	if err = fromStatus(err); errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
+		s.expire()
+		return err
+	}
+	return nil // a keep-alive that failed otherwise is tried again; writes renew the session too
+}
+
+func (s *sender) receipt(r *apiv1.Receipt) Receipt {
+	if r == nil {
+		return Receipt{}
+	}
+	out := Receipt{Cluster: r.ClusterId, Incarnation: r.Incarnation, Duplicate: len(r.Shards) > 0,
+		Expires: s.c.opts.now().Add(time.Duration(r.TtlMs) * time.Millisecond)}
+	for _, sh := range r.Shards {
+		out.Shards = append(out.Shards, ShardIndex{Shard: sh.Shard, Index: sh.Index})
+		out.Duplicate = out.Duplicate && sh.Duplicate
+	}
+	return out
+}
+
+func fromWire(e *apiv1.Error) *Error {
+	out := &Error{Code: e.GetCode(), Message: e.GetMessage(), Hint: e.GetHint(), Position: int(e.GetPosition()), Retryable: e.GetRetryable()}
+	if e.GetDetail() != "" {
+		out.Message += ": " + e.GetDetail()
+	}
+	for _, v := range e.GetViolations() {
+		out.Violations = append(out.Violations, v.Field+": "+v.Message)
+	}
+	return out
+}
+
+// fromStatus turns the status of a call into an *Error, or leaves an error that is none.
+func fromStatus(err error) error {
+	st, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	out := &Error{Code: codeNames[st.Code()], Message: st.Message(), Retryable: st.Code() == codes.Unavailable}
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			out.Code, out.Hint = d.Reason, d.Metadata["hint"]
+			out.Position = atoi(d.Metadata["position"])
+			if detail := d.Metadata["detail"]; detail != "" {
+				out.Message += ": " + detail
+			}
+		case *errdetails.RetryInfo:
+			out.Retryable = true
+		case *errdetails.BadRequest:
+			for _, v := range d.FieldViolations {
+				out.Violations = append(out.Violations, v.Field+": "+v.Description)
+			}
+		}
+	}
+	return out
+}
+
+// codeNames serve for errors that come from the transport and not from the server's own table.
+var codeNames = map[codes.Code]string{
+	codes.Canceled: "CANCELED", codes.DeadlineExceeded: "DEADLINE_EXCEEDED", codes.Unavailable: "UNAVAILABLE",
+	codes.ResourceExhausted: "RESOURCE_EXHAUSTED", codes.Unauthenticated: "UNAUTHENTICATED",
+	codes.PermissionDenied: "PERMISSION_DENIED", codes.Unimplemented: "UNIMPLEMENTED", codes.Internal: "INTERNAL", codes.Unknown: "INTERNAL",
+}
+
+func atoi(s string) int {
+	n := 0
+	for _, c := range s {
+		if c < '0' || c > '9' || n > 1<<30 {
+			return 0
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
+}

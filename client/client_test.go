@@ -1,0 +1,371 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+)
+
+func open(t testing.TB, target string, opts ...Option) *Client {
+	t.Helper()
+	c, err := Open(t.Context(), target, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+func TestAddCountsOnceWhileRepliesAreLost(t *testing.T) {
+	f, addr := newFake(t)
+	f.cut = 0.1
+	c := open(t, addr, WithBatchCells(3), WithLinger(0), WithInFlight(windowMax))
+	table := c.Table("checkout")
+	const writers, each = 4, 200
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				err := table.Add(t.Context(), 1, "variant", string(rune('A'+i%5)), "writer", fmt.Sprint(w))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for w := range writers {
+		for v := range 5 {
+			cell := fmt.Sprintf("checkout:variant=%c,writer=%d", 'A'+v, w)
+			if got := f.get(cell); got != each/5 {
+				t.Errorf("%s = %d, want %d", cell, got, each/5)
+			}
+		}
+	}
+	if len(f.applied) < 100 {
+		t.Errorf("only %d batches travelled: the test shows nothing", len(f.applied))
+	}
+	if f.maxOpen > 1024 {
+		t.Errorf("%d sequence numbers were open, the server remembers 1,024", f.maxOpen)
+	}
+}
+
+func TestAddStampsTheEventTime(t *testing.T) {
+	f, addr := newFake(t)
+	when := time.Date(1973, 9, 1, 12, 0, 0, 250e6, time.UTC)
+	c := open(t, addr, func(o *options) { o.now = func() time.Time { return when } })
+	if err := c.Table("t").Add(t.Context(), 1, "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := when.Truncate(time.Second).UnixMilli(); f.events[0] != want {
+		t.Errorf("event time %d, want %d", f.events[0], want)
+	}
+}
+
+func TestAddRefusesBadObservations(t *testing.T) {
+	_, addr := newFake(t)
+	table := open(t, addr).Table("t")
+	for name, pairs := range map[string][]string{
+		"none": {}, "odd": {"a"}, "twice": {"a", "1", "a", "2"}, "utf-8": {"a", "\xff"},
+		"long value": {"a", string(make([]byte, valueBytesMax+1))}, "no name": {"", "x"},
+	} {
+		if err := table.Add(t.Context(), 1, pairs...); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want ErrInvalid", name, err)
+		}
+	}
+	if err := table.Add(t.Context(), 0, "a", "x"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("count 0: got %v", err)
+	}
+}
+
+func TestAddOfWhatWouldOverflowTravelsInTwoBatches(t *testing.T) {
+	f, addr := newFake(t)
+	c := open(t, addr, WithLinger(time.Hour))
+	table := c.Table("t")
+	for _, n := range []int64{math.MaxInt64, 5, -7} {
+		if err := table.Add(t.Context(), n, "a", "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.get("t:a=x"), int64(math.MaxInt64)-2; got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+}
+
+func TestFullBufferIsAnErrorAndKeepsWhatItHas(t *testing.T) {
+	f, addr := newFake(t)
+	f.hold = make(chan struct{})
+	c := open(t, addr, WithBuffer(1), WithBatchCells(16), WithInFlight(1))
+	table := c.Table("t")
+	accepted := 0
+	var err error
+	for i := 0; err == nil && i < 1<<20; i++ {
+		if err = table.Add(t.Context(), 1, "a", fmt.Sprint(i)); err == nil {
+			accepted++
+		}
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("after %d observations: %v, want ErrFull", accepted, err)
+	}
+	f.mu.Lock()
+	close(f.hold)
+	f.hold = nil
+	f.mu.Unlock()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.cells) != accepted {
+		t.Errorf("%d cells counted, %d accepted", len(f.cells), accepted)
+	}
+}
+
+func TestBlockingAddWaitsForItsContext(t *testing.T) {
+	f, addr := newFake(t)
+	f.hold = make(chan struct{})
+	defer close(f.hold)
+	c := open(t, addr, WithBuffer(1), WithBatchCells(1), WithInFlight(1), WithBlocking())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // an Add that finds room does not look at it
+	var err error
+	for i := 0; err == nil; i++ {
+		err = c.Table("t").Add(ctx, 1, "a", fmt.Sprint(i))
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if err := c.Close(ctx); err == nil {
+		t.Error("Close delivered nothing and reported nothing")
+	}
+}
+
+func TestRefusalsAreReportedWithTheirReason(t *testing.T) {
+	f, addr := newFake(t)
+	f.refuse = func(r *apiv1.WriteRequest) *apiv1.WriteResponse {
+		return &apiv1.WriteResponse{
+			Receipt: &apiv1.Receipt{Shards: []*apiv1.ShardReceipt{{Shard: 0, Index: 3}}},
+			Refused: []*apiv1.Refusal{{Shard: 1, Rows: []uint32{0}, Error: &apiv1.Error{Code: "BELOW_ZERO", Message: "count would be -1"}}},
+		}
+	}
+	var hooked []string
+	c := open(t, addr, WithHooks(Hooks{OnRefused: func(b BatchInfo, e *Error) { hooked = append(hooked, b.Table+" "+e.Code) }}))
+	rc, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{
+		{Count: -4, Pairs: []string{"a", "x"}}, {Count: 1, Pairs: []string{"a", "y"}},
+	}})
+	if !errors.Is(err, &Error{Code: "BELOW_ZERO"}) || len(rc.Shards) != 1 {
+		t.Errorf("receipt %v, error %v", rc, err)
+	}
+	var lost *LostError
+	if err := c.Flush(t.Context()); !errors.As(err, &lost) || lost.Refused != 4 {
+		t.Errorf("Flush: %v, want 4 refused", err)
+	}
+	if len(hooked) != 1 || hooked[0] != "t BELOW_ZERO" {
+		t.Errorf("hooks saw %v", hooked)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Errorf("reported twice: %v", err)
+	}
+}
+
+func TestRetryableRefusalIsSentAgainUnderTheSameStamp(t *testing.T) {
+	f, addr := newFake(t)
+	var stamps []uint64
+	f.refuse = func(r *apiv1.WriteRequest) *apiv1.WriteResponse {
+		if stamps = append(stamps, r.Stamp.Seq); len(stamps) < 4 {
+			return &apiv1.WriteResponse{Error: &apiv1.Error{Code: "BUSY", Message: "later", Retryable: true, RetryAfterMs: 1}}
+		}
+		return nil
+	}
+	c := open(t, addr)
+	if _, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{{Pairs: []string{"a", "x"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stamps {
+		if s != stamps[0] {
+			t.Fatalf("stamps %v", stamps)
+		}
+	}
+	if f.get("t:a=x") != 1 {
+		t.Errorf("counted %d times", f.get("t:a=x"))
+	}
+}
+
+func TestExpiredSessionIsAnUnknownOutcomeAndNeverSentAgain(t *testing.T) {
+	f, addr := newFake(t)
+	f.dead[1] = true
+	c := open(t, addr)
+	_, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{{Count: 3, Pairs: []string{"a", "x"}}}})
+	if !errors.Is(err, &Error{Code: "OUTCOME_UNKNOWN"}) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{{Pairs: []string{"a", "y"}}}}); err != nil {
+		t.Fatalf("the next session: %v", err)
+	}
+	if f.get("t:a=x") != 0 || f.get("t:a=y") != 1 {
+		t.Errorf("cells %v", f.cells)
+	}
+	var lost *LostError
+	if err := c.Flush(t.Context()); !errors.As(err, &lost) || lost.Unknown != 3 {
+		t.Errorf("Flush: %v, want 3 unknown", err)
+	}
+}
+
+func TestClosedClientTakesNothing(t *testing.T) {
+	f, addr := newFake(t)
+	c := open(t, addr)
+	table := c.Table("t")
+	if err := table.Add(t.Context(), 2, "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.get("t:a=x") != 2 {
+		t.Errorf("Close delivered %d of 2", f.get("t:a=x"))
+	}
+	if err := table.Add(t.Context(), 1, "a", "x"); !errors.Is(err, ErrClosed) {
+		t.Errorf("Add after Close: %v", err)
+	}
+	if _, err := table.AddSync(t.Context(), Batch{Rows: []Observation{{Pairs: []string{"a", "x"}}}}); !errors.Is(err, ErrClosed) {
+		t.Errorf("AddSync after Close: %v", err)
+	}
+}
+
+func TestRowAndBuilder(t *testing.T) {
+	f, addr := newFake(t)
+	c := open(t, addr)
+	table := c.Table("t")
+	row, err := table.Row("a", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := row.Inc(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := table.Builder()
+	cell, err := b.Prepare("a", "y")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		b.Count(cell, 1)
+	}
+	p, err := b.Send(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.get("t:a=x") != 10 || f.get("t:a=y") != 300 {
+		t.Errorf("cells %v", f.cells)
+	}
+}
+
+func TestQueryDecodesEveryType(t *testing.T) {
+	f, addr := newFake(t)
+	f.result = []*apiv1.QueryChunk{
+		{
+			Columns: []*apiv1.ResultColumn{{Name: "i", Type: apiv1.Type_TYPE_INT8}, {Name: "f", Type: apiv1.Type_TYPE_FLOAT8},
+				{Name: "t", Type: apiv1.Type_TYPE_TEXT}, {Name: "b", Type: apiv1.Type_TYPE_BOOL}, {Name: "ts", Type: apiv1.Type_TYPE_TIMESTAMPTZ}},
+			Rows: 2,
+			Data: []*apiv1.ColumnData{
+				{Ints: []int64{math.MaxInt64, 0}, Nulls: []byte{2}}, {Floats: []float64{0.5, math.Inf(1)}},
+				{Texts: []string{"x", ""}}, {Bools: []bool{true, false}}, {Ints: []int64{1_000_000, 0}},
+			},
+		},
+		{End: &apiv1.QueryEnd{Tag: "SELECT 2", Snapshot: &apiv1.SnapshotID{MetaTerm: 7, Round: 12, Catalog: 3},
+			Notices: []*apiv1.Notice{{Severity: "WARNING", Message: "min_expected<5"}}}},
+	}
+	rows, err := open(t, addr).Query(t.Context(), "SELECT 1", 1, "x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for rows.Next() {
+		got = append(got, fmt.Sprintln(rows.Values()...))
+	}
+	want := []string{"9223372036854775807 0.5 x true 1970-01-01 00:00:01 +0000 UTC\n", "<nil> +Inf  false 1970-01-01 00:00:00 +0000 UTC\n"}
+	if rows.Err() != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q (%v), want %q", got, rows.Err(), want)
+	}
+	if ft := rows.Footing(); ft.Snapshot != "7/12/3" || ft.Tag != "SELECT 2" || len(ft.Notices) != 1 {
+		t.Errorf("footing %+v", ft)
+	}
+}
+
+func TestResultThatIsCutOffIsAnError(t *testing.T) {
+	f, addr := newFake(t)
+	f.result = []*apiv1.QueryChunk{{Columns: []*apiv1.ResultColumn{{Name: "i", Type: apiv1.Type_TYPE_INT8}}, Rows: 1,
+		Data: []*apiv1.ColumnData{{Ints: []int64{1}}}}}
+	rows, err := open(t, addr).Query(t.Context(), "SELECT 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+	}
+	if !errors.Is(rows.Err(), &Error{Code: "UNAVAILABLE"}) {
+		t.Errorf("got %v", rows.Err())
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for in, want := range map[string]string{
+		"quipu://h:1": "dns:///h:1", "h": "dns:///h:7480", "127.0.0.1:9": "dns:///127.0.0.1:9", "[::1]:9": "dns:///[::1]:9",
+	} {
+		if got, err := parseTarget(in); err != nil || got != want {
+			t.Errorf("parseTarget(%q) = %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "http://h:1", "quipu://", "quipu://h/x", "a,b"} {
+		if _, err := parseTarget(in); err == nil {
+			t.Errorf("parseTarget(%q) was accepted", in)
+		}
+	}
+}
+
+func BenchmarkAddKnownCell(b *testing.B) {
+	_, addr := newFake(b)
+	table := open(b, addr, WithLinger(time.Second)).Table("t")
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := table.Add(ctx, 1, "variant", "B", "outcome", "bought", "country", "DE"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRowInc(b *testing.B) {
+	_, addr := newFake(b)
+	row, err := open(b, addr, WithLinger(time.Second)).Table("t").Row("variant", "B", "outcome", "bought", "country", "DE")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := row.Inc(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

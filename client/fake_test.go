@@ -1,0 +1,170 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// fake is a server that counts in a map, once a stamp, and misbehaves as told.
+type fake struct {
+	apiv1.UnimplementedWriteServer
+	apiv1.UnimplementedSessionsServer
+	apiv1.UnimplementedQueryServer
+
+	mu       sync.Mutex
+	cells    map[string]int64
+	events   []int64
+	applied  map[[2]uint64]bool // (session, seq) that were counted
+	sessions uint64
+	dead     map[uint64]bool
+	maxOpen  uint64     // largest seq − ack_up_to seen
+	cut      float64    // chance that the stream breaks after a batch was counted and before it is answered
+	rand     *rand.Rand // for cut
+	refuse   func(*apiv1.WriteRequest) *apiv1.WriteResponse
+	hold     chan struct{} // if set, nothing is answered until it is closed
+	result   []*apiv1.QueryChunk
+}
+
+func newFake(t testing.TB) (*fake, string) {
+	t.Helper()
+	f := &fake{cells: map[string]int64{}, applied: map[[2]uint64]bool{}, dead: map[uint64]bool{}, rand: rand.New(rand.NewPCG(1, 2))}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	apiv1.RegisterWriteServer(s, f)
+	apiv1.RegisterSessionsServer(s, f)
+	apiv1.RegisterQueryServer(s, f)
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(l) }()
+	t.Cleanup(func() { s.Stop(); <-done })
+	return f, l.Addr().String()
+}
+
+func (f *fake) Open(context.Context, *apiv1.OpenSessionRequest) (*apiv1.OpenSessionResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sessions++
+	return &apiv1.OpenSessionResponse{Session: f.sessions, TtlMs: 600_000, ClusterId: "fake"}, nil
+}
+
+func (f *fake) KeepAlive(context.Context, *apiv1.KeepAliveRequest) (*apiv1.KeepAliveResponse, error) {
+	return &apiv1.KeepAliveResponse{}, nil
+}
+
+func (f *fake) Close(context.Context, *apiv1.CloseSessionRequest) (*apiv1.CloseSessionResponse, error) {
+	return &apiv1.CloseSessionResponse{}, nil
+}
+
+func (f *fake) WriteStream(st apiv1.Write_WriteStreamServer) error {
+	for {
+		req, err := st.Recv()
+		if err != nil {
+			return nil
+		}
+		f.mu.Lock()
+		hold := f.hold
+		f.mu.Unlock()
+		if hold != nil {
+			<-hold
+		}
+		resp, broken := f.write(req)
+		if broken {
+			return status.Error(codes.Unavailable, "the reply was lost")
+		}
+		if err := st.Send(resp); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *fake) Write(_ context.Context, req *apiv1.WriteRequest) (*apiv1.WriteResponse, error) {
+	resp, _ := f.write(req)
+	return resp, nil
+}
+
+func (f *fake) write(req *apiv1.WriteRequest) (resp *apiv1.WriteResponse, broken bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		if resp := f.refuse(req); resp != nil {
+			resp.Id = req.Id
+			return resp, false
+		}
+	}
+	resp = &apiv1.WriteResponse{Id: req.Id, Receipt: &apiv1.Receipt{ClusterId: "fake", Shards: []*apiv1.ShardReceipt{{Index: 1}}}}
+	if s := req.Stamp; s != nil {
+		if f.dead[s.Session] {
+			return &apiv1.WriteResponse{Id: req.Id, Error: &apiv1.Error{Code: "SESSION_EXPIRED", Message: "gone"}}, false
+		}
+		stamp := [2]uint64{s.Session, s.Seq}
+		resp.Receipt.Shards[0].Duplicate = f.applied[stamp]
+		if f.applied[stamp] {
+			return resp, f.rand.Float64() < f.cut
+		}
+		f.applied[stamp] = true
+		f.maxOpen = max(f.maxOpen, s.Seq-s.AckUpTo)
+	}
+	f.count(req.Batch)
+	return resp, f.rand.Float64() < f.cut
+}
+
+// count decodes the batch independently of the code under test.
+func (f *fake) count(b *apiv1.Batch) {
+	for row := range int(b.Rows) {
+		var cell []string
+		for _, c := range b.Columns {
+			if code := int(little(c.Codes, row, int(b.Rows))); code > 0 {
+				start := 0
+				for _, n := range c.Lengths[:code-1] {
+					start += int(n)
+				}
+				cell = append(cell, c.Name+"="+string(c.Values[start:start+int(c.Lengths[code-1])]))
+			}
+		}
+		n := int64(1)
+		if len(b.Counts) > 0 {
+			n = little(b.Counts, row, int(b.Rows))
+		}
+		f.cells[b.Table+":"+strings.Join(cell, ",")] += n
+	}
+	f.events = append(f.events, b.EventTimeMs)
+}
+
+func little(b []byte, i, rows int) int64 {
+	switch len(b) / rows {
+	case 1:
+		return int64(int8(b[i]))
+	case 2:
+		return int64(int16(binary.LittleEndian.Uint16(b[2*i:])))
+	case 4:
+		return int64(int32(binary.LittleEndian.Uint32(b[4*i:])))
+	}
+	return int64(binary.LittleEndian.Uint64(b[8*i:]))
+}
+
+func (f *fake) Query(req *apiv1.QueryRequest, st apiv1.Query_QueryServer) error {
+	for _, c := range f.result {
+		if err := st.Send(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fake) get(cell string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cells[cell]
+}

@@ -1,0 +1,415 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+)
+
+// request is one batch on its way. It keeps its stamp over every attempt. The sender's mutex guards it until done is closed;
+// after that it does not change.
+type request struct {
+	table        string
+	batch        *columns
+	observations int64
+	size         int
+
+	seq      uint64
+	wire     *apiv1.WriteRequest
+	attempts int
+	retryAt  time.Time // zero: not waiting for a retry
+	finished bool
+	done     chan struct{}
+
+	receipt Receipt
+	refused []*Error
+	err     error // *Error for a refusal of the whole, or an unknown outcome
+}
+
+// sender carries the batches of one session over one stream and keeps each until it has its answer. Its run goroutine owns the
+// stream; the mutex guards what callers share with it. It never holds the mutex while it sends or waits.
+type sender struct {
+	c       *Client
+	linger  bool // seals the tables' counts at every tick
+	fixed   bool // the session is an import's: it is never replaced, and requests bring their own seq
+	wake    chan struct{}
+	stopped chan struct{}
+
+	answered int // requests that had an answer; run owns it
+
+	mu      sync.Mutex
+	session session
+	nextSeq uint64
+	acked   uint64     // of a fixed session: the server may forget what lies at or below it
+	queue   []*request // never sent, oldest first
+	open    []*request // sent at least once and the finished ones among them, ascending seq
+	bytes   int
+	roomc   chan struct{} // closed and replaced when room appears
+	ended   bool
+	tally   LostError
+}
+
+type session struct {
+	id          uint64
+	ttl         time.Duration
+	cluster     string
+	incarnation uint64
+	renewed     time.Time
+}
+
+// errUnknown ends a request that was sent under a session that is gone.
+var errUnknown = &Error{Code: "OUTCOME_UNKNOWN", Message: "the session expired before the server answered: the batch was counted once or not at all",
+	Hint: "it will not be sent again, so that it cannot count twice"}
+
+func newSender(c *Client, s session, linger bool) *sender {
+	return &sender{c: c, session: s, linger: linger, nextSeq: 1,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), roomc: make(chan struct{})}
+}
+
+func (s *sender) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// room says whether another batch may wait. The bound is checked before a batch is made, so it is exceeded by one at most.
+func (s *sender) room() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes < s.c.opts.bufferBytes && !s.ended
+}
+
+// waitRoom waits until room, ctx or the end of the client.
+func (s *sender) waitRoom(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		ok, ended, c := s.bytes < s.c.opts.bufferBytes, s.ended, s.roomc
+		s.mu.Unlock()
+		switch {
+		case ended:
+			return ErrClosed
+		case ok:
+			return nil
+		}
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// enqueue takes a batch. It does not block.
+func (s *sender) enqueue(r *request) {
+	r.done = make(chan struct{})
+	r.size = r.batch.bytes() + 256
+	s.mu.Lock()
+	s.bytes += r.size
+	s.queue = append(s.queue, r)
+	s.mu.Unlock()
+	s.kick()
+}
+
+// outstanding are the requests that have no answer yet.
+func (s *sender) outstanding() []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := slices.Clone(s.queue)
+	for _, r := range s.open {
+		if !r.finished {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// idle says that the sender could send more than it has.
+func (s *sender) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) == 0 && len(s.open) < s.c.opts.inFlight
+}
+
+// take hands out the next request to send: a retry that is due, else the oldest of the queue if the window has room. It also says
+// when the next retry is due.
+func (s *sender) take(now time.Time) (r *request, due time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.open {
+		if o.finished || o.retryAt.IsZero() {
+			continue
+		}
+		if !o.retryAt.After(now) {
+			o.retryAt = time.Time{}
+			return o, due
+		}
+		if due.IsZero() || o.retryAt.Before(due) {
+			due = o.retryAt
+		}
+	}
+	if len(s.queue) == 0 || len(s.open) >= s.c.opts.inFlight {
+		return nil, due
+	}
+	r = s.queue[0]
+	if r.seq == 0 {
+		r.seq = s.nextSeq
+	}
+	s.nextSeq = max(s.nextSeq, r.seq+1)
+	if low := s.lowSeq(); r.seq > low+windowMax {
+		return nil, due
+	}
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	at, _ := slices.BinarySearchFunc(s.open, r.seq, func(o *request, seq uint64) int { return cmp.Compare(o.seq, seq) })
+	s.open = slices.Insert(s.open, at, r)
+	return r, due
+}
+
+// lowSeq is the highest sequence number up to which everything has been answered and nobody will ask again. Under mu.
+func (s *sender) lowSeq() uint64 {
+	low := s.answeredUpTo()
+	if s.fixed {
+		return min(low, s.acked)
+	}
+	return low
+}
+
+func (s *sender) answeredUpTo() uint64 {
+	for i, r := range s.open {
+		if !r.finished {
+			s.open = s.open[i:]
+			return r.seq - 1
+		}
+	}
+	low := s.nextSeq - 1
+	if len(s.queue) > 0 && s.queue[0].seq > 0 {
+		low = min(low, s.queue[0].seq-1)
+	}
+	s.open = s.open[:0]
+	return low
+}
+
+// stamp brings r's message up to date for the next attempt.
+func (s *sender) stamp(r *request) *apiv1.WriteRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.attempts++
+	if r.wire == nil {
+		r.wire = &apiv1.WriteRequest{Batch: r.batch.wire(r.table)}
+	}
+	r.wire.Id = r.seq
+	r.wire.Stamp = &apiv1.Stamp{Session: s.session.id, Seq: r.seq, AckUpTo: s.lowSeq()}
+	return r.wire
+}
+
+func (s *sender) info(r *request) BatchInfo {
+	return BatchInfo{Table: r.table, Session: s.session.id, Seq: r.seq, Attempt: r.attempts,
+		Rows: len(r.batch.counts), Observations: r.observations}
+}
+
+// finish ends r and makes room. Under mu it only marks; hooks run after.
+func (s *sender) finish(r *request, err error) {
+	s.mu.Lock()
+	if r.finished {
+		s.mu.Unlock()
+		return
+	}
+	r.finished, r.err = true, err
+	s.bytes -= r.size
+	s.lowSeq()
+	close(s.roomc)
+	s.roomc = make(chan struct{})
+	s.account(r)
+	s.mu.Unlock()
+	close(r.done)
+}
+
+// account adds what r lost to the tally that Flush and Close report. Under mu.
+func (s *sender) account(r *request) {
+	reason := r.err
+	switch {
+	case r.err == error(errUnknown):
+		s.tally.Unknown += r.observations
+	case errors.Is(r.err, ErrClosed):
+		s.tally.Undelivered += r.observations
+	case r.err != nil:
+		s.tally.Refused += r.observations
+	default:
+		for _, e := range r.refused {
+			reason = e
+			s.tally.Refused += e.observations
+		}
+	}
+	if reason != nil && len(s.tally.Reasons) < reasonsMax {
+		s.tally.Reasons = append(s.tally.Reasons, reason)
+	}
+}
+
+const reasonsMax = 8
+
+// run sends and receives until ctx ends, or the session of an import is gone. Each turn of the outer loop is one stream.
+func (s *sender) run(ctx context.Context) {
+	defer close(s.stopped)
+	backoff := backoffMin
+	for ctx.Err() == nil {
+		before := s.answered
+		err := s.stream(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if s.answered != before {
+			backoff = backoffMin
+		}
+		if s.fixed && errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
+			break
+		}
+		s.lostStream(err)
+		sleep(ctx, backoff/2+rand.N(backoff/2+1))
+		backoff = min(2*backoff, backoffMax)
+	}
+	s.end()
+}
+
+const (
+	backoffMin = 10 * time.Millisecond
+	backoffMax = 2 * time.Second
+)
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// lostStream marks what was in flight for another attempt: the stamp makes it harmless.
+func (s *sender) lostStream(err error) {
+	s.mu.Lock()
+	var again []BatchInfo
+	for _, r := range s.open {
+		if !r.finished {
+			r.retryAt = time.Unix(0, 1)
+			again = append(again, s.info(r))
+		}
+	}
+	s.mu.Unlock()
+	if hook := s.c.opts.hooks.OnRetry; hook != nil {
+		for _, b := range again {
+			hook(b, err)
+		}
+	}
+}
+
+// end answers everything that is left when the client stops.
+func (s *sender) end() {
+	s.mu.Lock()
+	s.ended = true
+	unsent, sent := s.queue, slices.Clone(s.open)
+	s.queue = nil
+	close(s.roomc)
+	s.roomc = make(chan struct{})
+	s.mu.Unlock()
+	for _, r := range unsent {
+		s.finish(r, ErrClosed)
+	}
+	for _, r := range sent {
+		s.finish(r, errUnknown)
+	}
+}
+
+// stream opens one stream and pumps until it breaks.
+func (s *sender) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.ensureSession(ctx); err != nil {
+		return err
+	}
+	st, err := s.c.writes.WriteStream(s.c.authorize(ctx))
+	if err != nil {
+		return err
+	}
+	answers := make(chan *apiv1.WriteResponse, windowMax+8) // never blocks: no more answers than open requests
+	broken := make(chan error, 1)
+	go receive(st, answers, broken)
+	err = s.pump(ctx, st, answers, broken)
+	cancel()
+	for range answers { // until receive has seen the end
+	}
+	return err
+}
+
+func receive(st apiv1.Write_WriteStreamClient, answers chan<- *apiv1.WriteResponse, broken chan<- error) {
+	defer close(answers)
+	for {
+		a, err := st.Recv()
+		if err != nil {
+			broken <- err
+			return
+		}
+		answers <- a
+	}
+}
+
+func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, answers <-chan *apiv1.WriteResponse, broken <-chan error) error {
+	tick := time.NewTicker(max(s.c.opts.linger, time.Millisecond))
+	defer tick.Stop()
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	keep := time.NewTicker(s.keepEvery())
+	defer keep.Stop()
+	for {
+		for {
+			r, due := s.take(s.c.opts.now())
+			if r == nil {
+				if !due.IsZero() {
+					retry.Reset(max(0, due.Sub(s.c.opts.now())))
+				}
+				break
+			}
+			msg := s.stamp(r)
+			if hook := s.c.opts.hooks.OnSend; hook != nil {
+				hook(s.info(r))
+			}
+			if err := st.Send(msg); err != nil {
+				if err == io.EOF { // the reason stands on the receiving side
+					err = <-broken
+				}
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-broken:
+			return err
+		case a, ok := <-answers:
+			if !ok {
+				return <-broken
+			}
+			s.answered++
+			if err := s.answer(a); err != nil {
+				return err
+			}
+		case <-s.wake:
+		case <-retry.C:
+		case <-tick.C:
+			if s.linger && s.idle() {
+				s.c.sealAll()
+			}
+		case <-keep.C:
+			if err := s.keepAlive(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
