@@ -29,13 +29,7 @@ func cellsOf(t testing.TB, data []byte) map[string]int64 {
 			for i := w.From; i < w.To; i++ {
 				names := make([]string, len(g.Dims))
 				for d := range g.Dims {
-					code := uint32(0)
-					if g.Packed() {
-						code = c.Code(c.Keys[i], d)
-					} else {
-						code = c.Wide[i*len(g.Dims)+d]
-					}
-					names[d] = name(&g.Dims[d], code)
+					names[d] = name(&g.Dims[d], c.Cols[d][i])
 				}
 				out[fmt.Sprintf("%d|%d|%s", g.Table, w.Start, strings.Join(names, ","))] = c.Deltas[i]
 			}

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -11,19 +13,15 @@ import (
 // Cells is the decoded content of a group, in columns, sorted by window and then by cell. Scan reuses its memory.
 type Cells struct {
 	Windows []Window
-	// Keys are the packed codes of each cell, the first dimension in the most significant bits, each dimension as wide as its
-	// Codes say. Empty when the widths add up to more than 64 bits.
-	Keys []uint64
-	// Wide holds the codes themselves, one row of all dimensions a cell, where Keys is empty.
-	Wide   []uint32
-	Deltas []int64 // never 0
+	Cols    [][]uint32 // per dimension: the entry code of each cell
+	Deltas  []int64    // never 0
 
 	Positive uint64 // sum of the positive deltas, at most 2⁶³−1
 	Negative uint64 // sum of the negative ones without their sign, at most 2⁶³−1
 	Nulls    uint32 // bit d is set when some cell has NULL in dimension d
 
-	shifts, masks, maxes [schema.DimensionsMax]uint64
-	width                int
+	columns [schema.DimensionsMax][]uint32
+	keys    []uint64
 }
 
 // Window is a run of cells with one window.
@@ -31,9 +29,6 @@ type Window struct {
 	Start    int64 // Unix seconds; 0 for a table without time
 	From, To int   // cells [From, To)
 }
-
-// Packed reports whether the group's codes fit in 64 bits.
-func (g *Group) Packed() bool { return totalWidth(g.Dims) <= 64 }
 
 func totalWidth(dims []Codes) int {
 	n := 0
@@ -54,15 +49,18 @@ var (
 // Scan decodes the cells of g into c. It tests everything that can be tested without the machine's state: ascending order,
 // codes within their dictionaries, no zero, a sum that does not overflow.
 func (g *Group) Scan(c *Cells) error {
-	c.Windows, c.Keys, c.Wide, c.Deltas = c.Windows[:0], c.Keys[:0], c.Wide[:0], c.Deltas[:0]
+	c.Windows, c.Deltas = c.Windows[:0], c.Deltas[:0]
 	c.Positive, c.Negative, c.Nulls = 0, 0, 0
-	c.layout(g.Dims)
+	c.Cols = c.columns[:len(g.Dims)]
+	for i := range c.Cols {
+		c.Cols[i] = c.Cols[i][:0]
+	}
 	d := decoder{b: g.cells}
-	packed := g.Packed()
-	at := int64(0)
-	for i := range d.count(2) {
+	width, at := totalWidth(g.Dims), int64(0)
+	for i := range d.count(3) {
 		at += d.int()
-		from, n := len(c.Deltas), d.count(2)
+		from := len(c.Deltas)
+		n := d.count(cellBytesMin(width, len(g.Dims)))
 		switch {
 		case i > 0 && at <= c.Windows[i-1].Start || n == 0:
 			d.fail(errOrder)
@@ -72,10 +70,14 @@ func (g *Group) Scan(c *Cells) error {
 		if d.err != nil {
 			break
 		}
-		if packed {
-			c.scanPacked(&d, n, len(g.Dims))
+		c.Deltas = grow(c.Deltas, n)
+		for j := range c.Cols {
+			c.Cols[j] = grow(c.Cols[j], n)
+		}
+		if width <= 64 {
+			c.scanPacked(&d, g.Dims, width, from)
 		} else {
-			c.scanWide(&d, n, len(g.Dims))
+			c.scanWide(&d, g.Dims, from)
 		}
 		c.Windows = append(c.Windows, Window{Start: at, From: from, To: from + n})
 	}
@@ -85,25 +87,22 @@ func (g *Group) Scan(c *Cells) error {
 	return nil
 }
 
-func (c *Cells) layout(dims []Codes) {
-	c.width = totalWidth(dims)
-	shift := uint64(c.width)
-	for i := range dims {
-		w := uint64(dims[i].Width())
-		shift -= w
-		c.shifts[i], c.masks[i], c.maxes[i] = shift&63, 1<<w-1, uint64(dims[i].Max())
+func cellBytesMin(width, dims int) int {
+	if width <= 64 {
+		return 2
 	}
+	return dims + 1
 }
 
-// Code is the entry code of dimension dim in a packed key of the group that was scanned last.
-func (c *Cells) Code(key uint64, dim int) uint32 { return uint32(key >> c.shifts[dim] & c.masks[dim]) }
-
-func (c *Cells) scanPacked(d *decoder, n, dims int) {
-	b, key, positive, negative := d.b, uint64(0), c.Positive, c.Negative
-	keys, deltas := grow(c.Keys, n), grow(c.Deltas, n)
-	keys, deltas = keys[:len(c.Keys)+n], deltas[:len(c.Deltas)+n]
-	base := len(c.Keys)
-	for i := range n {
+// scanPacked fills the cells from position from on: first keys and deltas, then one dimension after the other.
+func (c *Cells) scanPacked(d *decoder, dims []Codes, width, from int) {
+	deltas := c.Deltas[from:]
+	if cap(c.keys) < len(deltas) {
+		c.keys = make([]uint64, max(len(deltas), 2*cap(c.keys)))
+	}
+	keys := c.keys[:len(deltas)]
+	b, key := d.b, uint64(0)
+	for i := range keys {
 		var step, zig uint64
 		if len(b) >= 2 && b[0] < 0x80 {
 			step, b = uint64(b[0]), b[1:]
@@ -126,105 +125,105 @@ func (c *Cells) scanPacked(d *decoder, n, dims int) {
 			zig, b = v, b[m:]
 		}
 		next := key + step
-		if i > 0 && next <= key {
+		if i > 0 && next <= key || next < step {
 			d.fail(errOrder)
 			return
 		}
 		key = next
-		delta := int64(zig>>1) ^ -int64(zig&1)
-		if delta > 0 {
+		keys[i], deltas[i] = key, int64(zig>>1)^-int64(zig&1)
+	}
+	if width < 64 && key>>width != 0 { // keys ascend: the last one is the largest
+		d.fail(errCode)
+		return
+	}
+	d.b = b
+	shift := width
+	for j := range dims {
+		w := dims[j].Width()
+		shift -= w
+		if !c.column(j, keys, uint(shift), 1<<w-1, dims[j].Max(), from) {
+			d.fail(errCode)
+			return
+		}
+	}
+	c.sum(d, deltas)
+}
+
+// column takes the codes of dimension j out of the keys. It is false if one is above the highest.
+func (c *Cells) column(j int, keys []uint64, shift uint, mask uint64, highest uint32, from int) bool {
+	col := c.Cols[j][from:]
+	null, over := false, false
+	shift &= 63
+	for i, k := range keys {
+		code := uint32(k >> shift & mask)
+		col[i] = code
+		over = over || code > highest
+		null = null || code == 0
+	}
+	if null {
+		c.Nulls |= 1 << j
+	}
+	return !over
+}
+
+func (c *Cells) sum(d *decoder, deltas []int64) {
+	positive, negative := c.Positive, c.Negative
+	for _, delta := range deltas {
+		switch {
+		case delta > 0:
 			positive += uint64(delta)
-		} else if delta == 0 {
+		case delta < 0:
+			negative += -uint64(delta)
+		default:
 			d.fail(errZero)
 			return
-		} else {
-			negative += -uint64(delta)
 		}
 		if positive > 1<<63-1 || negative > 1<<63-1 {
 			d.fail(errSum)
 			return
 		}
-		keys[base+i], deltas[base+i] = key, delta
 	}
-	if c.width < 64 && key>>c.width != 0 { // keys ascend: the last one is the largest
-		d.fail(errCode)
-		return
-	}
-	for j := range dims {
-		shift, mask, bound := c.shifts[j]&63, c.masks[j], c.maxes[j]
-		null, over := false, false
-		for _, k := range keys[base:] {
-			code := k >> shift & mask
-			over = over || code > bound
-			null = null || code == 0
-		}
-		if over {
-			d.fail(errCode)
-			return
-		}
-		if null {
-			c.Nulls |= 1 << j
-		}
-	}
-	c.Keys, c.Deltas, c.Positive, c.Negative = keys, deltas, positive, negative
-	d.b = b
+	c.Positive, c.Negative = positive, negative
 }
 
-func (c *Cells) scanWide(d *decoder, n, dims int) {
-	for i := range n {
-		start := len(c.Wide)
+func (c *Cells) scanWide(d *decoder, dims []Codes, from int) {
+	for i := from; i < len(c.Deltas); i++ {
+		order := 0 // of this cell against the one before
 		for j := range dims {
 			code := d.uint()
-			if code > c.maxes[j] {
+			if code > uint64(dims[j].Max()) {
 				d.fail(errCode)
 				return
 			}
 			if code == 0 {
 				c.Nulls |= 1 << j
 			}
-			c.Wide = append(c.Wide, uint32(code))
+			col := c.Cols[j]
+			col[i] = uint32(code)
+			if order == 0 && i > from {
+				order = cmp.Compare(col[i], col[i-1])
+			}
 		}
-		delta := d.int()
+		c.Deltas[i] = d.int()
 		if d.err != nil {
 			return
 		}
-		if i > 0 && compareRows(c.Wide[start-dims:start], c.Wide[start:]) >= 0 {
+		if i > from && order <= 0 {
 			d.fail(errOrder)
 			return
 		}
-		switch {
-		case delta == 0:
-			d.fail(errZero)
-			return
-		case delta < 0:
-			c.Negative += -uint64(delta)
-		default:
-			c.Positive += uint64(delta)
-		}
-		if c.Positive > 1<<63-1 || c.Negative > 1<<63-1 {
-			d.fail(errSum)
-			return
-		}
-		c.Deltas = append(c.Deltas, delta)
 	}
+	c.sum(d, c.Deltas[from:])
 }
 
 func compareRows(a, b []uint32) int {
 	for i, x := range a {
 		if x != b[i] {
-			if x < b[i] {
-				return -1
-			}
-			return 1
+			return cmp.Compare(x, b[i])
 		}
 	}
 	return 0
 }
 
-// grow makes room for n more items without changing the length.
-func grow[T any](s []T, n int) []T {
-	if cap(s)-len(s) >= n {
-		return s
-	}
-	return append(make([]T, 0, max(2*cap(s), len(s)+n)), s...)
-}
+// grow makes s longer by n items, whose content is what was there.
+func grow[T any](s []T, n int) []T { return slices.Grow(s, n)[:len(s)+n] }
