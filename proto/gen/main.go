@@ -35,6 +35,11 @@ func run() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.tool, err)
 		}
+		if p.finish != nil {
+			if err := p.finish(out); err != nil {
+				return fmt.Errorf("%s: %w", p.tool, err)
+			}
+		}
 		if err := write(root, out); err != nil {
 			return err
 		}

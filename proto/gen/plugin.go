@@ -16,14 +16,15 @@ import (
 // plugin is one code generator: a tool of this module, its parameter, and the files that it is run on.
 type plugin struct {
 	tool, parameter string
-	below           string // only files below this import path; empty means all
+	below           string                        // only files below this import path; empty means all
+	finish          func(map[string]string) error // changes the generated files, by import path, before they are written
 }
 
 var plugins = []plugin{
 	{tool: "protoc-gen-go", parameter: "paths=source_relative"},
 	{tool: "protoc-gen-go-grpc", parameter: "paths=source_relative"},
 	{tool: "protoc-gen-grpc-gateway", parameter: "paths=source_relative", below: prefix + "api/"},
-	{tool: "protoc-gen-openapiv3", parameter: "disable_default_errors=true", below: prefix + "api/"},
+	{tool: "protoc-gen-openapiv3", parameter: "disable_default_errors=true", below: prefix + "api/", finish: mergeOpenAPI},
 }
 
 // run gives the generated files by import path.

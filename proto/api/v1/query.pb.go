@@ -97,7 +97,11 @@ type QueryRequest struct {
 	// Fail beyond this number of result rows; 0 means the server's limit.
 	MaxRows int64 `protobuf:"varint,4,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"`
 	// Database; empty means quipu.
-	Database      string `protobuf:"bytes,5,opt,name=database,proto3" json:"database,omitempty"`
+	Database string `protobuf:"bytes,5,opt,name=database,proto3" json:"database,omitempty"`
+	// Refuse statements that change anything. Every GET over HTTP is read-only.
+	ReadOnly bool `protobuf:"varint,6,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// Refuse more than one statement.
+	Single        bool `protobuf:"varint,7,opt,name=single,proto3" json:"single,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -165,6 +169,20 @@ func (x *QueryRequest) GetDatabase() string {
 		return x.Database
 	}
 	return ""
+}
+
+func (x *QueryRequest) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *QueryRequest) GetSingle() bool {
+	if x != nil {
+		return x.Single
+	}
+	return false
 }
 
 // Value is one SQL value.
@@ -894,13 +912,15 @@ var File_quipu_api_v1_query_proto protoreflect.FileDescriptor
 
 const file_quipu_api_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x18quipu/api/v1/query.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x83\x02\n" +
+	"\x18quipu/api/v1/query.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xb8\x02\n" +
 	"\fQueryRequest\x12\x10\n" +
 	"\x03sql\x18\x01 \x01(\tR\x03sql\x12'\n" +
 	"\x04args\x18\x02 \x03(\v2\x13.quipu.api.v1.ValueR\x04args\x12D\n" +
 	"\bsettings\x18\x03 \x03(\v2(.quipu.api.v1.QueryRequest.SettingsEntryR\bsettings\x12\x19\n" +
 	"\bmax_rows\x18\x04 \x01(\x03R\amaxRows\x12\x1a\n" +
-	"\bdatabase\x18\x05 \x01(\tR\bdatabase\x1a;\n" +
+	"\bdatabase\x18\x05 \x01(\tR\bdatabase\x12\x1b\n" +
+	"\tread_only\x18\x06 \x01(\bR\breadOnly\x12\x16\n" +
+	"\x06single\x18\a \x01(\bR\x06single\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"}\n" +
