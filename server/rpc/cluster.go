@@ -1,0 +1,59 @@
+package rpc
+
+import (
+	"context"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+type clusterService struct {
+	apiv1.UnimplementedClusterServer
+	*Server
+}
+
+func (s *clusterService) Info(context.Context, *apiv1.ClusterInfoRequest) (*apiv1.ClusterInfo, error) {
+	info := s.backend.Info()
+	return &apiv1.ClusterInfo{
+		ClusterId: info.ClusterID, Incarnation: info.Incarnation, NodeId: info.NodeID, Version: info.Version,
+		ShardMap:        shardMapMessage(info.SlotMap),
+		MessageBytesMax: int64(s.opts.MessageBytesMax), BatchRowsMax: router.RowsMax,
+	}, nil
+}
+
+func (s *clusterService) Status(context.Context, *apiv1.ClusterStatusRequest) (*apiv1.ClusterStatus, error) {
+	status := s.backend.Status()
+	m := &apiv1.ClusterStatus{
+		NodeId: s.backend.Info().NodeID, Ready: true,
+		Cells: status.Cells, ResidentBytes: status.ResidentBytes, MemoryBytes: status.MemoryBytes,
+		DiskFreeBytes: status.DiskFreeBytes, UptimeMs: status.Uptime.Milliseconds(),
+	}
+	if err := s.backend.Ready(); err != nil {
+		m.Ready, m.Reason = false, err.Error()
+	}
+	for _, g := range status.Groups {
+		m.Groups = append(m.Groups, &apiv1.GroupStatus{
+			Group: g.Group, State: g.State, Term: g.Term, LastIndex: g.LastIndex,
+			CommitIndex: g.Commit, AppliedIndex: g.Applied, DurableIndex: g.Durable,
+		})
+	}
+	return m, nil
+}
+
+// shardMapMessage writes runs of slots with one owner as ranges. Nil if there is no map yet.
+func shardMapMessage(m *schema.SlotMap) *apiv1.ShardMap {
+	if m == nil {
+		return nil
+	}
+	out := &apiv1.ShardMap{Version: m.Version}
+	for first := 0; first < schema.Slots; {
+		last := first
+		for last+1 < schema.Slots && m.Owner[last+1] == m.Owner[first] {
+			last++
+		}
+		out.Ranges = append(out.Ranges, &apiv1.SlotRange{First: uint32(first), Last: uint32(last), Shard: uint32(m.Owner[first])})
+		first = last + 1
+	}
+	return out
+}

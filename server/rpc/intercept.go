@@ -1,0 +1,69 @@
+package rpc
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"google.golang.org/grpc"
+)
+
+// keyed are the methods that take an idempotency key.
+var keyed = map[string]bool{
+	apiv1.Write_Write_FullMethodName:     true,
+	apiv1.Write_Increment_FullMethodName: true,
+}
+
+// unary is around every call: it turns panics and errors into statuses and counts them.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer s.finish(info.FullMethod, time.Now(), &err)
+	if err := refuseKey(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer s.finish(info.FullMethod, time.Now(), &err)
+	if err := refuseKey(ss.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	return handler(srv, ss)
+}
+
+// finish is deferred by the interceptors.
+func (s *Server) finish(method string, start time.Time, err *error) {
+	if p := recover(); p != nil {
+		s.opts.Logger.Error("request panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = errcode.New(errcode.Internal, "the server failed on this request").WithHint("see its log")
+	}
+	code := errcode.Code("OK")
+	if *err != nil {
+		e := errcode.From(*err)
+		code = e.Code
+		if code == errcode.Internal || code == errcode.Corrupt {
+			s.opts.Logger.Error("request failed", "method", method, "err", *err)
+		}
+		*err = e // has GRPCStatus
+	}
+	s.metrics.observe(method, code, time.Since(start))
+}
+
+// refuseKey makes sure that nobody believes a retry safe that is not.
+func refuseKey(ctx context.Context, method string) error {
+	if keyed[method] || first(ctx, MetaIdempotencyKey) == "" {
+		return nil
+	}
+	return errcode.New(errcode.NotSupported, "%s takes no Idempotency-Key", method).
+		WithHint("write with POST /v1/tables/{table}:increment to make a retry safe")
+}
+
+// deadline gives ctx the time limit d if its caller set none.
+func deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}

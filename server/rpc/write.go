@@ -1,0 +1,95 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/router"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+)
+
+type writeService struct {
+	apiv1.UnimplementedWriteServer
+	*Server
+}
+
+// Write is one batch. A batch of which every part is refused is still answered with the list of refusals.
+func (s *writeService) Write(ctx context.Context, req *apiv1.WriteRequest) (*apiv1.WriteResponse, error) {
+	who, err := principal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if key := first(ctx, MetaIdempotencyKey); key != "" && req.IdempotencyKey == "" {
+		req.IdempotencyKey = key
+	}
+	ctx, cancel := deadline(ctx, s.opts.WriteTimeout)
+	defer cancel()
+	size := int64(proto.Size(req))
+	if err := s.bytes.Acquire(ctx, min(size, s.opts.InFlightBytes)); err != nil {
+		return nil, errBusy(err)
+	}
+	defer s.bytes.Release(min(size, s.opts.InFlightBytes))
+	resp, result, err := s.write(ctx, who, req)
+	if err != nil {
+		return nil, err
+	}
+	if result.Replayed {
+		grpc.SetHeader(ctx, metadata.Pairs(MetaReplayed, "true"))
+	}
+	return resp, nil
+}
+
+// write is shared by the unary call and the stream.
+func (s *Server) write(ctx context.Context, who string, req *apiv1.WriteRequest) (*apiv1.WriteResponse, *router.Result, error) {
+	d, err := decodeBatch(who, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer d.release()
+	s.metrics.rows.Add(float64(d.batch.Rows))
+	result, err := s.backend.Write(ctx, &d.batch)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &apiv1.WriteResponse{
+		Id:         req.Id,
+		Receipt:    s.receipt(result),
+		Refused:    refusals(result),
+		MapVersion: result.MapVersion,
+	}, result, nil
+}
+
+// receipt is nil if nothing was counted.
+func (s *Server) receipt(r *router.Result) *apiv1.Receipt {
+	if len(r.Receipts) == 0 {
+		return nil
+	}
+	info := s.backend.Info()
+	shards := make([]apiv1.ShardReceipt, len(r.Receipts))
+	m := &apiv1.Receipt{
+		ClusterId: info.ClusterID, Incarnation: info.Incarnation, TtlMs: info.SessionTTL.Milliseconds(),
+		Shards: make([]*apiv1.ShardReceipt, len(shards)),
+	}
+	for i, p := range r.Receipts {
+		shards[i].Shard, shards[i].Index, shards[i].Duplicate = uint32(p.Shard), p.Index, p.Duplicate
+		m.Shards[i] = &shards[i]
+	}
+	return m
+}
+
+func refusals(r *router.Result) []*apiv1.Refusal {
+	var list []*apiv1.Refusal
+	for _, p := range r.Refused {
+		list = append(list, &apiv1.Refusal{Shard: uint32(p.Shard), Rows: p.Rows, Error: errorMessage(p.Err)})
+	}
+	return list
+}
+
+func errBusy(cause error) error {
+	return errcode.New(errcode.Busy, "the node has as many writes in flight as it takes: %w", cause).
+		WithHint("send again after a moment").After(100 * time.Millisecond)
+}
