@@ -1,0 +1,62 @@
+package stats
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// randomTable has counts around mean in r × c cells.
+func randomTable(r *rand.Rand, rows, cols int, mean float64) *Table {
+	cells := make([]int64, rows*cols)
+	for k := range cells {
+		cells[k] = int64(r.ExpFloat64() * mean)
+	}
+	t, err := NewTable(rows, cols, cells)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// sparseOf is the same table in coordinate form.
+func sparseOf(t *Table) *Table {
+	var c Triples
+	t.each(func(i, j int, o uint64) {
+		c.Row, c.Col, c.Count = append(c.Row, uint32(i)), append(c.Col, uint32(j)), append(c.Count, int64(o))
+	})
+	s, err := NewSparseTable(t.rows, t.cols, c)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func BenchmarkPartial(b *testing.B) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, c := range []struct {
+		name   string
+		mean   float64
+		kinds  Kinds
+		sparse bool
+	}{
+		{"pearson/dense", 100, KindPearson, false},
+		{"pearson/dense/huge", 1e10, KindPearson, false},
+		{"pearson/sparse", 100, KindPearson, true},
+		{"g/dense", 100, KindG, false},
+		{"pearson+g/dense", 100, KindPearson | KindG, false},
+		{"cressie-read/dense", 100, KindCressieRead, false},
+	} {
+		t := randomTable(r, 1000, 1000, c.mean)
+		if c.sparse {
+			t = sparseOf(t)
+		}
+		b.Run(c.name, func(b *testing.B) {
+			p := NewPartial(t.frame, c.kinds)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.AddTable(t.frame, t)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e6, "ns/cell")
+		})
+	}
+}
