@@ -38,3 +38,23 @@ func TestSplitter(t *testing.T) {
 		})
 	}
 }
+
+func TestCaretCountsCharacters(t *testing.T) {
+	got := Caret("SELECT 1,\n\t'é' SELEC", 16)
+	if want := "LINE 2: \t'é' SELEC\n        \t    ^\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := Caret("SELECT", 99); got != "LINE 1: SELECT\n              ^\n" {
+		t.Errorf("past the end: %q", got)
+	}
+}
+
+func TestMatchingCompletesTheLastWord(t *testing.T) {
+	words := []string{"SELECT", "admissions", "admitted", "dept"}
+	if got := matching(words, "select sum(count) from adm"); !slices.Equal(got, []string{"admissions", "admitted"}) {
+		t.Errorf("got %v", got)
+	}
+	if got := matching(words, "select "); got != nil {
+		t.Errorf("empty word: %v", got)
+	}
+}
