@@ -1,0 +1,325 @@
+package storage
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// A block's value in Pebble: version, form, measure count, the cells, and a CRC-32C of the block's key and all that. See
+// docs/format/storage.md.
+const (
+	blockVersion  = 1
+	formDense     = 1 // runs of zeros and of counts
+	formSparse    = 2 // rising packed keys as deltas, each with its count
+	formManyWords = 3 // the codes of each cell, with its count
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var errDamaged = errors.New("damaged value")
+
+func checksum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+// seal appends the checksum of key and of dst from start on.
+func seal(dst, key []byte, start int) []byte {
+	return binary.LittleEndian.AppendUint32(dst, checksum(key, dst[start:]))
+}
+
+// unseal checks and removes the checksum.
+func unseal(key, value []byte) ([]byte, error) {
+	n := len(value) - 4
+	if n < 0 {
+		return nil, fmt.Errorf("%w: %d bytes are too few", errDamaged, len(value))
+	}
+	if want, got := binary.LittleEndian.Uint32(value[n:]), checksum(key, value[:n]); want != got {
+		return nil, fmt.Errorf("%w: checksum %08x, want %08x", errDamaged, got, want)
+	}
+	return value[:n], nil
+}
+
+// blockEncoder turns cells into values; it keeps its scratch.
+type blockEncoder struct {
+	buf   []byte
+	order []cellAt
+}
+
+type cellAt struct {
+	key uint64
+	at  int32
+}
+
+// encode is the value of a block. It stays valid until the next call.
+func (e *blockEncoder) encode(key []byte, c *cells) []byte {
+	switch {
+	case c.pack == nil:
+		e.buf = append(e.buf[:0], blockVersion, formDense, 1)
+		e.dense(c)
+	case c.pack.words == 1:
+		e.buf = append(e.buf[:0], blockVersion, formSparse, 1)
+		e.sparse(c)
+	default:
+		e.buf = append(e.buf[:0], blockVersion, formManyWords, 1)
+		e.manyWords(c)
+	}
+	e.buf = seal(e.buf, key, 0)
+	return e.buf
+}
+
+func (e *blockEncoder) dense(c *cells) {
+	b := binary.AppendUvarint(e.buf, uint64(len(c.counts)))
+	for i := 0; i < len(c.counts); {
+		from := i
+		for i < len(c.counts) && c.counts[i] == 0 {
+			i++
+		}
+		b = binary.AppendUvarint(b, uint64(i-from))
+		from = i
+		for i < len(c.counts) && c.counts[i] != 0 {
+			i++
+		}
+		b = binary.AppendUvarint(b, uint64(i-from))
+		for _, v := range c.counts[from:i] {
+			b = binary.AppendVarint(b, v)
+		}
+	}
+	e.buf = b
+}
+
+func (e *blockEncoder) sparse(c *cells) {
+	e.order = e.order[:0]
+	for i, v := range c.counts {
+		if v != 0 {
+			e.order = append(e.order, cellAt{c.keys[i], int32(i)})
+		}
+	}
+	slices.SortFunc(e.order, func(a, b cellAt) int { return cmp.Compare(a.key, b.key) })
+	b := appendWidths(e.buf, c.pack)
+	b = binary.AppendUvarint(b, uint64(len(e.order)))
+	last := uint64(0)
+	for _, x := range e.order {
+		b = binary.AppendUvarint(b, x.key-last)
+		b = binary.AppendVarint(b, c.counts[x.at])
+		last = x.key
+	}
+	e.buf = b
+}
+
+func (e *blockEncoder) manyWords(c *cells) {
+	words := c.pack.words
+	e.order = e.order[:0]
+	for i, v := range c.counts {
+		if v != 0 {
+			e.order = append(e.order, cellAt{at: int32(i)})
+		}
+	}
+	slices.SortFunc(e.order, func(a, b cellAt) int {
+		return slices.Compare(c.keys[int(a.at)*words:int(a.at+1)*words], c.keys[int(b.at)*words:int(b.at+1)*words])
+	})
+	b := appendWidths(e.buf, c.pack)
+	b = binary.AppendUvarint(b, uint64(len(e.order)))
+	for _, x := range e.order {
+		key := c.keys[int(x.at)*words : int(x.at+1)*words]
+		for d := range c.pack.dims {
+			b = binary.AppendUvarint(b, uint64(c.pack.code(key, d)))
+		}
+		b = binary.AppendVarint(b, c.counts[x.at])
+	}
+	e.buf = b
+}
+
+func appendWidths(b []byte, p *packing) []byte {
+	b = append(b, byte(len(p.dims)))
+	for _, d := range p.dims {
+		b = append(b, d.width)
+	}
+	return b
+}
+
+// decodeBlock reads a value. It takes memory in proportion to it, except that a dense block has up to 4,096 counts of 8 bytes.
+func decodeBlock(key, value []byte) (*cells, error) {
+	b, err := unseal(key, value)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < 3 || b[0] != blockVersion || b[2] != 1 {
+		return nil, fmt.Errorf("%w: not a block of version %d with one measure", errDamaged, blockVersion)
+	}
+	r := reader{b: b[3:]}
+	var c *cells
+	switch b[1] {
+	case formDense:
+		c = r.dense()
+	case formSparse, formManyWords:
+		c = r.sparse()
+	default:
+		return nil, fmt.Errorf("%w: unknown form %d", errDamaged, b[1])
+	}
+	if r.bad || len(r.b) > 0 {
+		return nil, fmt.Errorf("%w: block of form %d does not decode", errDamaged, b[1])
+	}
+	return c, nil
+}
+
+func (r *reader) dense() *cells {
+	size := r.uvarint()
+	if size > blockCells {
+		r.bad = true
+		return nil
+	}
+	c := &cells{counts: make([]int64, size)}
+	for at := uint64(0); at < size && !r.bad; {
+		at += r.uvarint()
+		n := r.uvarint()
+		if at > size || n > size-at || n == 0 && at < size {
+			r.bad = true
+			return nil
+		}
+		r.counts(c.counts[at : at+n])
+		c.live += int(n)
+		at += n
+	}
+	return c
+}
+
+// counts reads one count after the other; zeros are not allowed.
+func (r *reader) counts(out []int64) {
+	b := r.b
+	for i := range out {
+		if len(b) > 0 && b[0] < 0x80 { // most counts are small
+			out[i] = int64(b[0]>>1) ^ -int64(b[0]&1)
+			b = b[1:]
+		} else {
+			v, n := binary.Varint(b)
+			if n <= 0 {
+				r.bad = true
+				return
+			}
+			out[i], b = v, b[n:]
+		}
+		if out[i] == 0 {
+			r.bad = true
+			return
+		}
+	}
+	r.b = b
+}
+
+func (r *reader) sparse() *cells {
+	widths := r.bytes(r.byte())
+	total := 0
+	for _, w := range widths {
+		if w > 32 {
+			r.bad = true
+		}
+		total += int(w)
+	}
+	n := r.uvarint()
+	if r.bad || len(widths) > schema.DimensionsMax || n > uint64(len(r.b)) || n > 1<<16-2 {
+		r.bad = true
+		return nil
+	}
+	p := packingFor(widths)
+	c := newSparse(p, int(n))
+	if p.words == 1 {
+		r.oneWord(c, int(n), total)
+	} else {
+		r.manyWords(c, int(n))
+	}
+	return c
+}
+
+func (r *reader) oneWord(c *cells, n, total int) {
+	codes := make([]uint32, len(c.pack.dims))
+	key := uint64(0)
+	for i := range n {
+		delta := r.uvarint()
+		count := r.varint()
+		if next := key + delta; r.bad || count == 0 || i > 0 && next <= key || total < 64 && next>>total != 0 {
+			r.bad = true
+			return
+		}
+		key += delta
+		c.counts = append(c.counts, count)
+		c.keys = append(c.keys, key)
+		c.pack.unpack(c.keys[i:], codes)
+		c.link(hashCodes(codes), i)
+	}
+	c.live = n
+}
+
+func (r *reader) manyWords(c *cells, n int) {
+	codes := make([]uint32, len(c.pack.dims))
+	var scratch [schema.DimensionsMax]uint64
+	for range n {
+		for d := range codes {
+			v := r.uvarint()
+			if v>>c.pack.dims[d].width != 0 {
+				r.bad = true
+				return
+			}
+			codes[d] = uint32(v)
+		}
+		count := r.varint()
+		h := hashCodes(codes)
+		if r.bad || count == 0 || c.find(h, codes, scratch[:]) >= 0 {
+			r.bad = true
+			return
+		}
+		c.counts[c.insert(h, codes, scratch[:])] = count
+	}
+	c.live = n
+}
+
+// reader takes a value apart. After the first thing that is not there bad is set and all it gives is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) uvarint() uint64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 {
+		v := uint64(r.b[0])
+		r.b = r.b[1:]
+		return v
+	}
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (r *reader) byte() int {
+	if len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return int(v)
+}
+
+func (r *reader) bytes(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	v := r.b[:n]
+	r.b = r.b[n:]
+	return v
+}

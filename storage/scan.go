@@ -1,0 +1,295 @@
+package storage
+
+import (
+	"context"
+	"sync"
+)
+
+// Chunk is up to a block of cells of one window, in columns. It is valid until the function that got it returns, and must not be changed:
+// Counts may be the store's own memory.
+type Chunk struct {
+	Window int64
+	Len    int
+	Codes  [][]uint32 // a column of Len codes for each dimension asked for; 0 is NULL
+	Counts []int64    // never 0
+}
+
+// Scan calls fn for all cells of the segment that pass the filter, in chunks, with the codes of the dimensions dims in this order. It ends
+// with the error of fn, with ctx, with ErrSnapshotTooOld, or with an error that is ErrCorrupt and names the file.
+func (g Segment) Scan(ctx context.Context, dims []int, fn func(*Chunk) error) error {
+	n := g.v.n
+	if n.released.Load() {
+		return ErrReleased
+	}
+	leave, err := n.s.views.scan(n.view)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	sc := scanners.Get().(*scanner)
+	defer scanners.Put(sc)
+	sc.start(g, dims)
+	for _, p := range g.parts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if n.view.ended.Load() {
+			return ErrSnapshotTooOld
+		}
+		if sc.skips(p) {
+			continue
+		}
+		c, err := n.s.cellsFor(n.view, g.v.t, p)
+		if err != nil {
+			return err
+		}
+		if sc.chunk(p, c); sc.out.Len == 0 {
+			continue
+		}
+		if err := fn(&sc.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cellsFor gives a reader the cells of a block, read back as of its view if need be. They stay in memory if there is room.
+func (s *Store) cellsFor(v *view, t *table, p part) (*cells, error) {
+	if c := p.h.data.Load(); c != nil {
+		if !p.h.used.Load() {
+			p.h.used.Store(true)
+		}
+		return c, nil
+	}
+	c, err := s.readBlock(v.pin.snap, t, p.w, p.h)
+	if err != nil {
+		return nil, err
+	}
+	if s.memory.tight() {
+		s.kickCheckpointer() // to evict what nobody uses
+		return c, nil
+	}
+	return s.clock.install(p.h, c), nil
+}
+
+// scanner turns blocks into chunks; it keeps its buffers.
+type scanner struct {
+	dims    []int
+	swapped []bool
+	sets    []CodeSet
+	wanted  []int // dimensions of dims and of sets, without repetition
+	columns [][]uint32
+	keep    []uint16 // rows that stay
+	counts  []int64
+	out     Chunk
+}
+
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+func (sc *scanner) start(g Segment, dims []int) {
+	sc.dims, sc.swapped = dims, g.v.t.swapped
+	sc.sets = sc.sets[:0]
+	for range g.v.t.lens {
+		sc.sets = append(sc.sets, nil)
+	}
+	copy(sc.sets, g.filter.Codes)
+	for len(sc.columns) < len(sc.sets) {
+		sc.columns = append(sc.columns, nil)
+	}
+	if cap(sc.out.Codes) < len(dims) {
+		sc.out.Codes = make([][]uint32, len(dims))
+	}
+	sc.out.Codes = sc.out.Codes[:len(dims)]
+	sc.wanted = sc.wanted[:0]
+	for d := range sc.sets {
+		if sc.sets[d] != nil || contains(dims, d) {
+			sc.wanted = append(sc.wanted, d)
+		}
+	}
+}
+
+func contains(s []int, v int) bool {
+	for _, x := range s {
+		if x == v {
+			return true
+		}
+	}
+	return false
+}
+
+// skips reports that no cell of the block can pass the filter, which shows where a dimension has one code in all of the block.
+func (sc *scanner) skips(p part) bool {
+	l := p.w.dense
+	if l == nil {
+		return false
+	}
+	first := p.h.id << blockBits
+	last := min(first+blockCells, l.volume) - 1
+	for d, set := range sc.sets {
+		if set == nil || d >= len(l.cap) || first/l.stride[d] != last/l.stride[d] {
+			continue
+		}
+		code := uint32(first/l.stride[d]%uint64(l.cap[d])) + l.lo[d]
+		if !set.Has(sc.outer(d, code)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (sc *scanner) outer(d int, code uint32) uint32 {
+	if sc.swapped[d] && code <= 1 {
+		return code ^ 1
+	}
+	return code
+}
+
+// chunk fills sc.out with the cells of c that are not zero and pass.
+func (sc *scanner) chunk(p part, c *cells) {
+	n := len(c.counts)
+	for _, d := range sc.wanted {
+		col := sc.column(d, n)
+		if p.w.dense != nil {
+			p.w.dense.fill(p.h.id<<blockBits, d, col)
+		} else {
+			c.pack.fill(c.keys, d, col)
+		}
+		if sc.swapped[d] {
+			for i, code := range col {
+				if code <= 1 {
+					col[i] = code ^ 1
+				}
+			}
+		}
+	}
+	sc.out.Window, sc.out.Len, sc.out.Counts = p.w.start, n, c.counts
+	if sc.choose(c) {
+		sc.gather(c)
+	}
+	for i, d := range sc.dims {
+		sc.out.Codes[i] = sc.columns[d][:sc.out.Len]
+	}
+}
+
+func (sc *scanner) column(d, n int) []uint32 {
+	if cap(sc.columns[d]) < n {
+		sc.columns[d] = make([]uint32, n)
+	}
+	sc.columns[d] = sc.columns[d][:n]
+	return sc.columns[d]
+}
+
+// choose lists the rows that stay in sc.keep. It is false if all do.
+func (sc *scanner) choose(c *cells) bool {
+	filtered := false
+	for _, d := range sc.wanted {
+		filtered = filtered || sc.sets[d] != nil
+	}
+	if !filtered && c.live == len(c.counts) {
+		return false
+	}
+	if cap(sc.keep) < len(c.counts) {
+		sc.keep = make([]uint16, len(c.counts))
+	}
+	keep := sc.keep[:len(c.counts)]
+	n := 0
+	for i, v := range c.counts {
+		keep[n] = uint16(i)
+		if v != 0 {
+			n++
+		}
+	}
+	for _, d := range sc.wanted {
+		set := sc.sets[d]
+		if set == nil {
+			continue
+		}
+		col, m := sc.columns[d], 0
+		for _, i := range keep[:n] {
+			keep[m] = i
+			if set.Has(col[i]) {
+				m++
+			}
+		}
+		n = m
+	}
+	sc.keep = keep[:n]
+	return true
+}
+
+// gather moves the rows of sc.keep together.
+func (sc *scanner) gather(c *cells) {
+	n := len(sc.keep)
+	if cap(sc.counts) < n {
+		sc.counts = make([]int64, max(n, 64))
+	}
+	sc.counts = sc.counts[:n]
+	for j, i := range sc.keep {
+		sc.counts[j] = c.counts[i]
+	}
+	for _, d := range sc.dims {
+		col := sc.columns[d]
+		if len(col) == n {
+			continue // all stay, or d stands twice in dims
+		}
+		for j, i := range sc.keep {
+			col[j] = col[i]
+		}
+		sc.columns[d] = col[:n]
+	}
+	sc.out.Len, sc.out.Counts = n, sc.counts
+}
+
+// fill writes the codes of dimension d of the combinations from first on.
+func (l *denseLayout) fill(first uint64, d int, col []uint32) {
+	if d >= len(l.cap) {
+		clear(col)
+		return
+	}
+	stride, lo, caps := l.stride[d], l.lo[d], l.cap[d]
+	code := uint32(first / stride % uint64(caps))
+	left := stride - first%stride // combinations until the code changes
+	for i := 0; i < len(col); {
+		if stride == 1 {
+			n := min(int(caps-code), len(col)-i)
+			run := col[i : i+n]
+			for j := range run {
+				run[j] = lo + code + uint32(j)
+			}
+			i += n
+		} else {
+			n := min(int(left), len(col)-i)
+			run := col[i : i+n]
+			v := lo + code
+			for j := range run {
+				run[j] = v
+			}
+			i += n
+			left = stride
+		}
+		if stride == 1 {
+			code = 0
+		} else if code++; code == caps {
+			code = 0
+		}
+	}
+}
+
+// fill writes the codes of dimension d of packed keys.
+func (p *packing) fill(keys []uint64, d int, col []uint32) {
+	if d >= len(p.dims) {
+		clear(col)
+		return
+	}
+	x := p.dims[d]
+	mask := uint64(1)<<(x.width&63) - 1
+	if p.words == 1 {
+		for i, k := range keys[:len(col)] {
+			col[i] = uint32(k >> (x.shift & 63) & mask)
+		}
+		return
+	}
+	for i := range col {
+		col[i] = uint32(keys[i*p.words+int(x.word)] >> (x.shift & 63) & mask)
+	}
+}
