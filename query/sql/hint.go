@@ -19,10 +19,11 @@ func (p *parser) syntaxHint(hint string) *Error {
 // raw is the text of t as it was written.
 func (p *parser) raw(t token) string { return p.lex.text[t.pos:t.end] }
 
-// expected is the syntax error with what could stand here: keywords in lower case, signs, or words in angle brackets.
+// expected is the syntax error with what could stand here: keywords in lower case, signs, or a description that begins
+// with an article.
 func (p *parser) expected(what ...string) *Error {
 	for i, w := range what {
-		if isSimple(w) {
+		if !described(w) {
 			if p.tok.kind == kWord && close2(p.tok.text, w) {
 				return p.syntaxHint("did you mean " + strings.ToUpper(w) + "?")
 			}
@@ -32,9 +33,17 @@ func (p *parser) expected(what ...string) *Error {
 	return p.syntaxHint("expected " + orList(what))
 }
 
+func described(w string) bool {
+	return strings.HasPrefix(w, "a ") || strings.HasPrefix(w, "an ") || strings.HasPrefix(w, "the ")
+}
+
+const backquoteHint = `names are quoted with "double quotes"`
+
 // expectedName is the error where a name should stand; it says if a keyword was taken for one.
 func (p *parser) expectedName(what string) *Error {
 	switch {
+	case p.tok.kind == kOp && p.tok.text[0] == '`':
+		return p.syntaxHint(backquoteHint)
 	case p.tok.kind == kWord && classOf[p.tok.text] != plain:
 		return p.syntaxHint("expected " + what + "; " + strings.ToUpper(p.tok.text) + " is a keyword: as a name it is written " + QuoteIdent(p.tok.text))
 	case p.tok.kind == kString:
@@ -71,8 +80,8 @@ func (p *parser) misspelled() string {
 			return "did you mean " + strings.ToUpper(w) + " instead of " + p.raw(p.prev) + "?"
 		}
 	}
-	if p.tok.op("`") || p.tok.kind == kOp && strings.HasPrefix(p.tok.text, "`") {
-		return `names are quoted with "double quotes"`
+	if p.tok.kind == kOp && p.tok.text[0] == '`' {
+		return backquoteHint
 	}
 	return ""
 }
@@ -88,10 +97,13 @@ func nearest(word string, list []string) string {
 	return found
 }
 
-// close2 says whether a and b are within two edits, and one if they are short.
+// close2 says whether a and b are within two edits, and one if they are short; a single letter is close to nothing.
 func close2(a, b string) bool {
 	limit := 2
-	if min(len(a), len(b)) <= 3 {
+	switch min(len(a), len(b)) {
+	case 0, 1:
+		return false
+	case 2, 3:
 		limit = 1
 	}
 	d := distance(a, b, limit+1)

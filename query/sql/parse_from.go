@@ -113,7 +113,7 @@ func (p *parser) tablePrimary() TableRef {
 }
 
 func (p *parser) tableName() TableRef {
-	if p.tok.kind == kWord && startsQuery(&p.tok) {
+	if startsQuery(&p.tok) && !p.tok.is("table") {
 		panic(p.syntaxHint("a query in FROM stands in parentheses"))
 	}
 	t := &TableName{Name: p.tableOrFunc()}
@@ -209,8 +209,6 @@ func (p *parser) joinInParens(at Pos, ref TableRef) TableRef {
 // queryOrJoin reads from an opening to its closing parenthesis. As in expressions, only what follows an inner
 // parenthesis tells what it was.
 func (p *parser) queryOrJoin() (*Query, TableRef) {
-	p.nest(1)
-	defer func() { p.selects-- }()
 	at := p.tok.pos
 	p.expect("(")
 	var left TableRef
@@ -221,7 +219,9 @@ func (p *parser) queryOrJoin() (*Query, TableRef) {
 		return q, nil
 	case p.tok.punct("("):
 		inner := p.tok.pos
+		p.nest(1)
 		q, ref := p.queryOrJoin()
+		p.selects--
 		if q != nil && (p.tok.punct(")") || p.continuesQuery()) {
 			q = p.continuedQuery(q)
 			p.closeQuery()

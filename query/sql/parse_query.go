@@ -78,7 +78,10 @@ func (p *parser) with() *With {
 	w.Recursive = p.acceptWord("recursive")
 	for {
 		id := p.ident("the name of a query")
-		c := CTE{Pos: id.Pos, Name: id.Name, Columns: p.optionalIdents("the name of a column")}
+		c := CTE{Pos: id.Pos, Name: id.Name}
+		if !p.tok.punct("(") || !startsQuery(p.peek()) {
+			c.Columns = p.optionalIdents("the name of a column")
+		}
 		p.expectWord("as")
 		switch {
 		case p.acceptWord("materialized"):

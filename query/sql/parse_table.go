@@ -18,6 +18,9 @@ func (p *parser) createTable(at Pos) Statement {
 		panic(p.syntaxHint("a table needs at least one dimension"))
 	}
 	for {
+		if len(c.Columns) > 0 && p.tok.punct(")") {
+			panic(p.syntaxHint("delete the comma before )"))
+		}
 		d := p.columnDef()
 		for _, other := range c.Columns {
 			if other.Name == d.Name {
@@ -44,14 +47,18 @@ func (p *parser) createTable(at Pos) Statement {
 	return c
 }
 
-// tableConstraints begin a constraint where a column should stand.
-var tableConstraints = map[string]bool{
-	"primary": true, "unique": true, "check": true, "foreign": true, "constraint": true, "exclude": true, "like": true,
+// constraints begin a constraint of a table or a column.
+var constraints = map[string]bool{
+	"primary": true, "unique": true, "check": true, "foreign": true, "constraint": true, "references": true, "like": true,
 }
 
 func (p *parser) refuseConstraint() {
-	if p.tok.kind == kWord && (tableConstraints[p.tok.text] || p.tok.is("references")) && p.tok.text != "exclude" {
-		panic(p.fail(CodeUnsupported, p.tok.pos, strings.ToUpper(p.tok.text)+" constraints are not supported",
+	if p.tok.kind == kWord && constraints[p.tok.text] {
+		what := strings.ToUpper(p.tok.text)
+		if p.peek().is("key") {
+			what += " KEY"
+		}
+		panic(p.fail(CodeUnsupported, p.tok.pos, what+" constraints are not supported",
 			"all dimensions together are the key of a cell; leave it out"))
 	}
 }
