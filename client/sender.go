@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // request is one batch on its way. It keeps its stamp over every attempt. The sender's mutex guards it until done is closed;
@@ -54,6 +55,7 @@ type sender struct {
 	roomc   chan struct{} // closed and replaced when room appears
 	ended   bool
 	tally   LostError
+	stats   Stats
 }
 
 type session struct {
@@ -202,12 +204,26 @@ func (s *sender) stamp(r *request) *apiv1.WriteRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.attempts++
-	if r.wire == nil {
+	first := r.wire == nil
+	if first {
 		r.wire = &apiv1.WriteRequest{Batch: r.batch.wire(r.table)}
 	}
 	r.wire.Id = r.seq
 	r.wire.Stamp = &apiv1.Stamp{Session: s.session.id, Seq: r.seq, AckUpTo: s.lowSeq()}
+	s.count(r, first)
 	return r.wire
+}
+
+// count keeps the totals. Under mu.
+func (s *sender) count(r *request, first bool) {
+	if !first {
+		s.stats.Retries++
+		return
+	}
+	s.stats.Batches++
+	s.stats.Rows += int64(len(r.batch.counts))
+	s.stats.Observations += r.observations
+	s.stats.BytesSent += int64(proto.Size(r.wire))
 }
 
 func (s *sender) info(r *request) BatchInfo {

@@ -236,3 +236,6 @@ func trimEOL(b []byte) []byte {
 	b = bytes.TrimSuffix(b, []byte("\n"))
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
+
+// Raw is the record that Next returned last, as it stands in the file. It is valid until the next call.
+func (c *CSV) Raw() []byte { return trimEOL(c.record) }

@@ -129,3 +129,6 @@ func field(name string, value json.Token) (Field, error) {
 	}
 	return Field{}, fmt.Errorf("value of %q is an object or a list; a category is one value", name)
 }
+
+// Raw is the line that Next returned last. It is valid until the next call.
+func (n *NDJSON) Raw() []byte { return trimEOL(n.lines.record) }

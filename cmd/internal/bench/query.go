@@ -1,0 +1,159 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/quipudb/quipu/client"
+)
+
+// Query says what to ask.
+type Query struct {
+	Runs int // of each statement [20]
+	Side int // values of each dimension of table A [1,000]
+	Many int // features of table B [100,000]
+}
+
+// QueryResult is one statement's times.
+type QueryResult struct {
+	Name  string  `json:"name"`
+	SQL   string  `json:"sql"`
+	Rows  int     `json:"rows"`
+	Runs  int     `json:"runs"`
+	P50ms float64 `json:"p50_ms"`
+	MinMs float64 `json:"min_ms"`
+	P99ms float64 `json:"p99_ms"`
+}
+
+// Run loads the tables (A: side × side cells, all occupied; B: many features of 2 × 2; C: one 2 × 2) and measures each statement,
+// SQL text in and rows out, strict snapshot.
+func (q Query) Run(ctx context.Context, c *client.Client, say func(string)) ([]QueryResult, error) {
+	if q.Runs == 0 {
+		q.Runs = 20
+	}
+	if q.Side == 0 {
+		q.Side = 1000
+	}
+	if q.Many == 0 {
+		q.Many = 100_000
+	}
+	if err := q.load(ctx, c, say); err != nil {
+		return nil, err
+	}
+	statements := []struct{ name, sql string }{
+		{fmt.Sprintf("chi2 of %d x %d, 2 goroutines", q.Side, q.Side), "SELECT chi2_test(a, b) FROM bench_a"},
+		{fmt.Sprintf("chi2 of %d x %d, 1 goroutine", q.Side, q.Side), "SELECT chi2_test(a, b) FROM bench_a"},
+		{fmt.Sprintf("chi2 of %d features, top 20", q.Many), "SELECT f, chi2_test(x, y) FROM bench_b GROUP BY f ORDER BY ln_p LIMIT 20"},
+		{"one 2 x 2", "SELECT chi2_test(x, y) FROM bench_c"},
+		{"sum of 1 M cells", "SELECT sum(count) FROM bench_a"},
+	}
+	var out []QueryResult
+	for i, s := range statements {
+		settings := map[string]string{"quipu.parallelism": "2"}
+		runs := q.Runs
+		if i == 1 {
+			settings["quipu.parallelism"] = "1"
+		}
+		if i == 3 {
+			runs *= 50
+		}
+		r, err := measure(ctx, c, settings, s.sql, runs)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", s.name, err)
+		}
+		r.Name = s.name
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func measure(ctx context.Context, c *client.Client, settings map[string]string, sql string, runs int) (QueryResult, error) {
+	times := make([]time.Duration, 0, runs)
+	r := QueryResult{SQL: sql, Runs: runs}
+	for i := range runs + 2 { // two to warm up
+		began := time.Now()
+		rows, err := c.QueryWith(ctx, settings, sql)
+		if err != nil {
+			return r, err
+		}
+		r.Rows = 0
+		for rows.Next() {
+			r.Rows++
+		}
+		if rows.Err() != nil {
+			return r, rows.Err()
+		}
+		if i >= 2 {
+			times = append(times, time.Since(began))
+		}
+	}
+	slices.Sort(times)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	r.MinMs, r.P50ms, r.P99ms = ms(times[0]), ms(times[len(times)/2]), ms(times[min(len(times)-1, len(times)*99/100)])
+	return r, nil
+}
+
+func (q Query) load(ctx context.Context, c *client.Client, say func(string)) error {
+	for _, sql := range []string{
+		"CREATE TABLE bench_a (a text, b text)",
+		"CREATE TABLE bench_b (f text, x text, y text) WITH (partition_by = 'f')",
+		"CREATE TABLE bench_c (x text, y text)",
+	} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	say(fmt.Sprintf("loading %d cells", q.Side*q.Side+4*q.Many+4))
+	err := fill(ctx, c, "bench_a", q.Side*q.Side, func(i int) ([]string, int64) {
+		a, b := i/q.Side, i%q.Side
+		return []string{"a", fmt.Sprint("a", a), "b", fmt.Sprint("b", b)}, int64(1 + (a*31+b*17+a*b)%9)
+	})
+	if err == nil {
+		err = fill(ctx, c, "bench_b", 4*q.Many, func(i int) ([]string, int64) {
+			f, x, y := i/4, i/2%2, i%2
+			return []string{"f", fmt.Sprint("f", f), "x", fmt.Sprint(x), "y", fmt.Sprint(y)}, int64(20 + (f*7+x*13+y*29+f*x*y)%41)
+		})
+	}
+	if err == nil {
+		err = fill(ctx, c, "bench_c", 4, func(i int) ([]string, int64) {
+			return []string{"x", fmt.Sprint(i / 2), "y", fmt.Sprint(i % 2)}, int64(100 + 7*i*i)
+		})
+	}
+	return err
+}
+
+// fill counts n cells, in batches.
+func fill(ctx context.Context, c *client.Client, table string, n int, cell func(int) ([]string, int64)) error {
+	b := c.Table(table).Builder()
+	var last []*client.Pending
+	for i := range n {
+		pairs, count := cell(i)
+		id, err := b.Prepare(pairs...)
+		if err != nil {
+			return err
+		}
+		b.Count(id, count)
+		if (i+1)%20_000 != 0 && i+1 < n {
+			continue
+		}
+		p, err := b.Send(ctx)
+		if err != nil {
+			return err
+		}
+		last = append(last, p)
+		if len(last) > 8 {
+			if _, err := last[0].Wait(ctx); err != nil {
+				return err
+			}
+			last = last[1:]
+		}
+	}
+	for _, p := range last {
+		if _, err := p.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
