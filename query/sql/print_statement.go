@@ -212,7 +212,7 @@ func (p *printer) session(s Statement) {
 	case *Discard:
 		p.put("DISCARD ", strings.ToUpper(s.What))
 	case *Deallocate:
-		p.put("DEALLOCATE ")
+		p.put("DEALLOCATE PREPARE ")
 		p.nameOr(s.Name, "ALL")
 	case *Close:
 		p.put("CLOSE ")
@@ -232,11 +232,16 @@ func (p *printer) nameOr(name, otherwise string) {
 }
 
 func (p *printer) setting(s *Set) {
-	switch s.Name {
+	first, rest, _ := strings.Cut(s.Name, ".")
+	switch first {
 	case "names", "local", "session", "transaction", "role", "time":
-		p.put(`"`, s.Name, `"`) // behind SET they begin something else
+		p.put(`"`, first, `"`) // behind SET they begin something else
 	default:
-		p.dotted(s.Name)
+		p.word(first)
+	}
+	if rest != "" {
+		p.put(".")
+		p.dotted(rest)
 	}
 	p.put(" = ")
 	if s.Values == nil {
