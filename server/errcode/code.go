@@ -55,6 +55,7 @@ const (
 	Timeout              Code = "TIMEOUT"
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"
 	NotAcceptable        Code = "NOT_ACCEPTABLE"
+	UnsupportedMedia     Code = "UNSUPPORTED_MEDIA_TYPE"
 
 	Busy           Code = "BUSY"
 	WindowFull     Code = "WINDOW_FULL"
@@ -126,6 +127,7 @@ var Table = []Row{
 	{Timeout, codes.DeadlineExceeded, http.StatusGatewayTimeout, "QP017", true, "the time is up"},
 	{MethodNotAllowed, codes.Unimplemented, http.StatusMethodNotAllowed, "QP018", false, "the resource has no such method"},
 	{NotAcceptable, codes.InvalidArgument, http.StatusNotAcceptable, "QP019", false, "none of the formats asked for is available"},
+	{UnsupportedMedia, codes.InvalidArgument, http.StatusUnsupportedMediaType, "QP024", false, "the body has a type that is not taken here"},
 
 	{Busy, codes.ResourceExhausted, http.StatusTooManyRequests, "53300", true, "the server is busy"},
 	{WindowFull, codes.ResourceExhausted, http.StatusTooManyRequests, "QP020", true, "too many unanswered batches of one session"},

@@ -134,13 +134,28 @@ func (s *contextService) Watch(req *apiv1.WatchContextsRequest, stream grpc.Serv
 	if err := stream.SendHeader(nil); err != nil { // the caller knows that the watch stands before the first event
 		return err
 	}
-	return s.backend.WatchContexts(stream.Context(), req.Prefix, req.AfterRevision, func(e ContextEvent) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-s.draining:
+			cancel(errClosing())
+		case <-ended:
+		}
+	}()
+	err := s.backend.WatchContexts(ctx, req.Prefix, req.AfterRevision, func(e ContextEvent) error {
 		m := &apiv1.ContextEvent{Revision: e.Revision, Gap: e.Gap}
 		if e.Record != nil {
 			m.Record = recordMessage(*e.Record)
 		}
 		return stream.Send(m)
 	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
 }
 
 func recordMessage(r schema.Record) *apiv1.Record {

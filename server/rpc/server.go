@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,9 @@ type Server struct {
 	watches chan struct{}       // a token for each watch stream
 	grpc    *grpc.Server
 	health  *health.Server
+
+	draining chan struct{} // closed by Drain
+	drain    sync.Once
 }
 
 // New makes the services ready to serve. GRPC gives the server to hand listeners to; the caller stops it.
@@ -74,6 +78,8 @@ func New(backend Backend, queries Queries, opts Options) *Server {
 		bytes:   semaphore.NewWeighted(opts.InFlightBytes),
 		watches: make(chan struct{}, opts.WatchesMax),
 		health:  health.NewServer(),
+
+		draining: make(chan struct{}),
 	}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(opts.MessageBytesMax),
@@ -110,4 +116,13 @@ func (s *Server) SetServing(serving bool) {
 		status = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	s.health.SetServingStatus("", status)
+}
+
+// Drain ends the streams that would not end by themselves, watches at once and write streams when what they took is answered.
+// Callers get CLOSING and turn to another node. Do it before stopping the gRPC server gracefully.
+func (s *Server) Drain() {
+	s.drain.Do(func() {
+		s.health.Shutdown()
+		close(s.draining)
+	})
 }

@@ -19,10 +19,14 @@ type writeStream struct {
 	*Server
 	who    string
 	grpc   grpc.BidiStreamingServer[apiv1.WriteRequest, apiv1.WriteResponse]
-	work   chan received
 	cancel context.CancelCauseFunc
 
-	mu sync.Mutex // serialises Send
+	work     chan received
+	quit     chan struct{} // closed by stop
+	starting sync.Mutex    // orders start and stop
+	workers  sync.WaitGroup
+
+	sending sync.Mutex
 }
 
 // streamed is the label of one request of a stream in the metrics; the stream as a whole has its method's name.
@@ -34,7 +38,7 @@ type received struct {
 	size int64
 }
 
-// WriteStream ends when the client has closed its side and every request is answered.
+// WriteStream ends when the client has closed its side, or the server drains, and every request taken is answered.
 func (s *writeService) WriteStream(stream grpc.BidiStreamingServer[apiv1.WriteRequest, apiv1.WriteResponse]) error {
 	who, err := principal(stream.Context())
 	if err != nil {
@@ -42,26 +46,34 @@ func (s *writeService) WriteStream(stream grpc.BidiStreamingServer[apiv1.WriteRe
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	w := &writeStream{Server: s.Server, who: who, grpc: stream, work: make(chan received), cancel: cancel}
+	w := &writeStream{
+		Server: s.Server, who: who, grpc: stream, cancel: cancel, work: make(chan received), quit: make(chan struct{}),
+	}
 	return w.serve(ctx)
 }
 
 func (w *writeStream) serve(ctx context.Context) error {
-	var workers sync.WaitGroup
-	err := w.receive(ctx, &workers)
-	close(w.work)
-	if err != nil {
-		w.cancel(err)
+	var err error
+	ended := make(chan error, 1)
+	go func() { ended <- w.receive(ctx) }() // ends with Recv, which ends at the latest when the handler has returned
+	select {
+	case err = <-ended:
+		if err != nil {
+			w.cancel(err)
+		}
+	case <-w.draining:
+		err = errClosing()
 	}
-	workers.Wait()
+	w.stop()
+	w.workers.Wait()
 	if err == nil {
 		err = context.Cause(ctx) // a Send that failed
 	}
 	return err
 }
 
-// receive hands requests to workers until the client has no more.
-func (w *writeStream) receive(ctx context.Context, workers *sync.WaitGroup) error {
+// receive hands requests to workers until the client has no more, or until stop.
+func (w *writeStream) receive(ctx context.Context) error {
 	for n := 0; ; {
 		req, err := w.grpc.Recv()
 		if errors.Is(err, io.EOF) {
@@ -78,14 +90,19 @@ func (w *writeStream) receive(ctx context.Context, workers *sync.WaitGroup) erro
 		if n < w.opts.InFlightMax {
 			select {
 			case w.work <- r:
+				continue
 			default:
-				n++
-				workers.Go(func() { w.run(ctx, r) })
 			}
-			continue
+			if w.start(ctx, r) {
+				n++
+				continue
+			}
 		}
 		select {
 		case w.work <- r:
+		case <-w.quit:
+			w.done(r)
+			return errClosing() // the client sends it again, elsewhere
 		case <-ctx.Done():
 			w.done(r)
 			return context.Cause(ctx)
@@ -93,20 +110,44 @@ func (w *writeStream) receive(ctx context.Context, workers *sync.WaitGroup) erro
 	}
 }
 
+// start starts a worker with r as its first request, unless the stream has stopped.
+func (w *writeStream) start(ctx context.Context, r received) bool {
+	w.starting.Lock()
+	defer w.starting.Unlock()
+	select {
+	case <-w.quit:
+		return false
+	default:
+	}
+	w.workers.Go(func() { w.run(ctx, r) })
+	return true
+}
+
+// stop lets workers end once they have answered what they hold, and lets no more be started.
+func (w *writeStream) stop() {
+	w.starting.Lock()
+	defer w.starting.Unlock()
+	close(w.quit)
+}
+
 // run answers r and then whatever comes.
 func (w *writeStream) run(ctx context.Context, r received) {
-	w.answer(ctx, r)
-	for r := range w.work {
+	for {
 		w.answer(ctx, r)
+		select {
+		case r = <-w.work:
+		case <-w.quit:
+			return
+		}
 	}
 }
 
 func (w *writeStream) answer(ctx context.Context, r received) {
 	defer w.done(r)
 	resp := w.outcome(ctx, r.req)
-	w.mu.Lock()
+	w.sending.Lock()
 	err := w.grpc.Send(resp)
-	w.mu.Unlock()
+	w.sending.Unlock()
 	if err != nil {
 		w.cancel(err)
 	}

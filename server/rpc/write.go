@@ -93,3 +93,7 @@ func errBusy(cause error) error {
 	return errcode.New(errcode.Busy, "the node has as many writes in flight as it takes: %w", cause).
 		WithHint("send again after a moment").After(100 * time.Millisecond)
 }
+
+func errClosing() error {
+	return errcode.New(errcode.Closing, "the node is stopping").WithHint("send again, to another node or after its restart").After(time.Second)
+}

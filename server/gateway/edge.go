@@ -1,0 +1,271 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+const (
+	headerTime     = 5 * time.Second // for the first bytes of a connection, and for the header of an HTTP request
+	idleTime       = 2 * time.Minute // between two HTTP requests on a connection
+	headerBytesMax = 64 << 10
+	connectionsMax = 4096
+)
+
+// preface is how every HTTP/2 connection with prior knowledge begins, which is what gRPC without TLS does; no HTTP/1 request does.
+const preface = "PRI * HT"
+
+// Edge serves gRPC and HTTP/1.1 on one port. It reads the first eight bytes of a connection and hands it, with those bytes, to
+// the gRPC server or to the HTTP server. A connection that is slow to say anything holds nobody up.
+type Edge struct {
+	grpc   *grpc.Server
+	http   *http.Server
+	logger *slog.Logger
+
+	toGRPC, toHTTP *handover
+	servers        sync.WaitGroup // the two servers
+	accepting      sync.WaitGroup // calls of Serve
+	sniffing       sync.WaitGroup
+	slots          chan struct{} // a token for each open connection
+	stop           chan struct{} // closed by Shutdown
+
+	mu        sync.Mutex // guards listeners, and stop against being closed while Serve begins
+	listeners map[net.Listener]struct{}
+}
+
+// drainKey finds, in the context of a request, the channel that closes when the edge shuts down. Event streams end on it.
+type drainKey struct{}
+
+// NewEdge makes an edge over a gRPC server and a handler. Stop it with Shutdown, which also stops the gRPC server.
+func NewEdge(g *grpc.Server, handler http.Handler, logger *slog.Logger) *Edge {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Edge{
+		grpc: g,
+		http: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: headerTime,
+			IdleTimeout:       idleTime,
+			MaxHeaderBytes:    headerBytesMax,
+			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		},
+		logger:    logger,
+		toGRPC:    newHandover(),
+		toHTTP:    newHandover(),
+		slots:     make(chan struct{}, connectionsMax),
+		stop:      make(chan struct{}),
+		listeners: map[net.Listener]struct{}{},
+	}
+	base := context.WithValue(context.Background(), drainKey{}, (<-chan struct{})(e.stop))
+	e.http.BaseContext = func(net.Listener) context.Context { return base }
+	e.servers.Go(func() { e.grpc.Serve(e.toGRPC) }) // both end when their handover closes
+	e.servers.Go(func() { e.http.Serve(e.toHTTP) })
+	return e
+}
+
+// Serve accepts connections from l until Shutdown, and then returns nil, or until l fails. It closes l.
+func (e *Edge) Serve(l net.Listener) error {
+	defer l.Close()
+	if !e.track(l) {
+		return nil
+	}
+	defer e.untrack(l)
+	e.toGRPC.named(l.Addr())
+	e.toHTTP.named(l.Addr())
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if e.stopping() {
+				return nil
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			// Out of file descriptors, or the peer has gone already: the listener itself is sound.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			e.logger.Warn("accept failed", "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-e.stop:
+			}
+			continue
+		}
+		pause = 0
+		e.take(conn)
+	}
+}
+
+// take never blocks the accept loop.
+func (e *Edge) take(conn net.Conn) {
+	select {
+	case e.slots <- struct{}{}:
+	default:
+		e.logger.Warn("connection refused, too many are open", "max", connectionsMax)
+		conn.Close()
+		return
+	}
+	c := &sniffed{Conn: conn, release: sync.OnceFunc(func() { <-e.slots })}
+	e.sniffing.Go(func() { e.sniff(c) })
+}
+
+// sniff reads the first bytes and hands the connection over.
+func (e *Edge) sniff(c *sniffed) {
+	c.SetReadDeadline(time.Now().Add(headerTime))
+	c.head = make([]byte, len(preface))
+	if _, err := io.ReadFull(c.Conn, c.head); err != nil {
+		c.Close() // gone, or slower than it may be
+		return
+	}
+	c.SetReadDeadline(time.Time{})
+	to := e.toHTTP
+	if string(c.head) == preface {
+		to = e.toGRPC
+	}
+	to.hand(c)
+}
+
+// Shutdown stops accepting, lets requests in flight finish until ctx is done, and then cuts them off.
+func (e *Edge) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.stopping() {
+		close(e.stop)
+	}
+	for l := range e.listeners {
+		l.Close()
+	}
+	e.mu.Unlock()
+	e.accepting.Wait()
+	e.toGRPC.Close()
+	err := e.http.Shutdown(ctx) // closes toHTTP; connections still being sniffed find both closed
+	if err != nil {
+		e.http.Close()
+	}
+	stopped := make(chan struct{})
+	go func() {
+		e.grpc.GracefulStop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		err = ctx.Err()
+		e.grpc.Stop()
+		<-stopped
+	}
+	e.sniffing.Wait() // at most headerTime
+	e.servers.Wait()
+	return err
+}
+
+// track says whether l may be accepted from.
+func (e *Edge) track(l net.Listener) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping() {
+		return false
+	}
+	e.listeners[l] = struct{}{}
+	e.accepting.Add(1)
+	return true
+}
+
+func (e *Edge) untrack(l net.Listener) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.listeners, l)
+	e.accepting.Done()
+}
+
+func (e *Edge) stopping() bool {
+	select {
+	case <-e.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// sniffed is a connection whose first bytes have been read and are read again.
+type sniffed struct {
+	net.Conn
+	head    []byte // not read again yet
+	release func() // gives the slot back, once
+}
+
+func (c *sniffed) Read(p []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *sniffed) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
+
+// handover is the listener of one of the two servers.
+type handover struct {
+	conns chan net.Conn
+	done  chan struct{}
+	close func()
+
+	mu   sync.Mutex
+	addr net.Addr // of the real listener
+}
+
+func newHandover() *handover {
+	h := &handover{conns: make(chan net.Conn), done: make(chan struct{})}
+	h.close = sync.OnceFunc(func() { close(h.done) })
+	return h
+}
+
+// hand waits until the server takes c; a server that has stopped closes it.
+func (h *handover) hand(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		c.Close()
+	}
+}
+
+// Accept is net.Listener's.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept and leaves the real listener alone.
+func (h *handover) Close() error {
+	h.close()
+	return nil
+}
+
+func (h *handover) named(a net.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.addr = a
+}
+
+// Addr is that of the real listener.
+func (h *handover) Addr() net.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.addr
+}
