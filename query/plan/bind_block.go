@@ -1,0 +1,418 @@
+package plan
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func durationValue(d time.Duration) Value {
+	if d == 0 {
+		return Null
+	}
+	return TextValue(IntervalValue(0, int32(d/(24*time.Hour)), (d % (24 * time.Hour)).Microseconds()).String())
+}
+
+// block is one SELECT while it is bound.
+type block struct {
+	table  *schema.Table // the one table that it reads, or nil
+	source Node          // otherwise
+	scope  scope
+	aggs   []*Aggregate
+	keys   []*Expr
+	items  []item
+	where  *Expr
+}
+
+// item is one output column.
+type item struct {
+	name string
+	expr *Expr
+	at   sql.Pos
+}
+
+// weight is how many observations a row stands for: NULL expression for cells of a table, the column count of a derived table
+// if it has one, else 1.
+func (k *block) weight() *Expr {
+	if k.table != nil {
+		return nil
+	}
+	for i, c := range k.scope.cols {
+		if c.name == "count" && c.typ == Int8 {
+			return ColumnRef(i, Int8)
+		}
+	}
+	return Constant(IntValue(1))
+}
+
+func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
+	k := &block{}
+	if err := b.from(s.From, k); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(s.DistinctOn) > 0:
+		return nil, b.unsupported(s.DistinctOn[0].At(), "DISTINCT ON")
+	case len(s.Windows) > 0:
+		return nil, b.unsupported(s.Windows[0].Pos, "WINDOW")
+	}
+	plain := &exprBinder{Binder: b, scope: &k.scope, block: k}
+	if s.Where != nil {
+		e := *plain
+		e.clause = "WHERE"
+		x, err := e.condition(s.Where)
+		if err != nil {
+			return nil, err
+		}
+		k.where = x
+	}
+	full := *plain
+	full.aggs = &k.aggs
+	if err := full.selectList(s.Items, k); err != nil {
+		return nil, err
+	}
+	if err := plain.groupBy(s, k); err != nil {
+		return nil, err
+	}
+	var having *Expr
+	if s.Having != nil {
+		e := full
+		e.clause = "HAVING"
+		x, err := e.condition(s.Having)
+		if err != nil {
+			return nil, err
+		}
+		having = x
+	}
+	exprs := make([]*Expr, len(k.items))
+	cols := make([]Column, len(k.items))
+	for i, it := range k.items {
+		exprs[i], cols[i] = it.expr, Column{it.name, it.expr.Type}
+	}
+	keys, err := b.orderKeys(t.order, &exprs, func(item sql.OrderItem) (*Expr, error) { return full.orderItem(item, k) })
+	if err != nil {
+		return nil, err
+	}
+	if s.Distinct && len(exprs) > len(cols) {
+		return nil, b.fail(t.order[0].Expr.At(), errcode.Invalid, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+	}
+	n, err := b.assemble(s, k, &exprs, having, keys, t)
+	if err != nil {
+		return nil, err
+	}
+	n = &Project{Input: n, Exprs: exprs, cols: padColumns(cols, exprs)}
+	if s.Distinct {
+		n = &Distinct{Input: n, On: len(cols)}
+	}
+	return b.sortLimit(n, keys, t, len(cols))
+}
+
+// assemble builds the input of the projection and rewrites the output expressions to read it.
+func (b *Binder) assemble(s *sql.Select, k *block, exprs *[]*Expr, having *Expr, keys []SortKey, t tail) (Node, error) {
+	grouped := len(k.aggs) > 0 || len(s.GroupBy) > 0 || having != nil
+	if !grouped {
+		return b.rows(k, *exprs)
+	}
+	top := b.topOf(s, k, *exprs, having, keys, t)
+	n, err := b.groups(k, top)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range *exprs {
+		if (*exprs)[i], err = b.onGroups(e, k); err != nil {
+			return nil, err
+		}
+	}
+	if having != nil {
+		x, err := b.onGroups(having, k)
+		if err != nil {
+			return nil, err
+		}
+		n = &Filter{Input: n, Cond: x}
+	}
+	return n, nil
+}
+
+// topOf recognises ORDER BY ln_p LIMIT n.
+func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, keys []SortKey, t tail) *Top {
+	if having != nil || s.Distinct || t.ties || len(keys) == 0 || keys[0].Desc || keys[0].NullsFirst || t.limit == nil {
+		return nil
+	}
+	x := exprs[keys[0].Col]
+	if x.Kind != exprAgg || k.aggs[x.Col].Kind != AggTest || x.Field != FieldLnP && x.Field != FieldP {
+		return nil
+	}
+	count, err1 := b.rowCount(t.limit, "LIMIT", -1)
+	offset, err2 := b.rowCount(t.offset, "OFFSET", 0)
+	if err1 != nil || err2 != nil || count < 0 || count+offset < 0 {
+		return nil
+	}
+	return &Top{Agg: x.Col, K: count + offset}
+}
+
+// onGroups rewrites e to read a row of groups: keys, then aggregates.
+func (b *Binder) onGroups(e *Expr, k *block) (*Expr, error) {
+	at, _ := aggOffsets(len(k.keys), k.aggs)
+	var err error
+	out := e.rewrite(func(x *Expr) *Expr {
+		for i, key := range k.keys {
+			if key.Equal(x) && !x.isConst() {
+				return ColumnRef(i, x.Type)
+			}
+		}
+		switch x.Kind {
+		case exprAgg:
+			return ColumnRef(at[x.Col]+max(x.Field, 0), x.Type)
+		case ExprCol:
+			if err == nil {
+				err = b.fail(x.at, errcode.GroupingError, "column %q must appear in the GROUP BY clause or be used in an aggregate function", k.scope.cols[x.Col].name)
+				if k.scope.cols[x.Col].name == "count" {
+					err = errcode.From(err).WithHint("sum(count) is the number of observations")
+				}
+			}
+			return x
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (b *exprBinder) selectList(items []sql.SelectItem, k *block) error {
+	b.clause = "SELECT"
+	for _, it := range items {
+		if star, ok := it.Expr.(*sql.Star); ok {
+			if err := b.star(star, it, k); err != nil {
+				return err
+			}
+			continue
+		}
+		x, err := b.bind(it.Expr)
+		if err != nil {
+			return err
+		}
+		if x.Type == Record {
+			k.expand(x, it.Alias.Name, it.Expr.At())
+			continue
+		}
+		order := x.order
+		x = b.settle(x)
+		if x.order == nil && order != nil {
+			x.order = order
+		}
+		name := it.Alias.Name
+		if name == "" {
+			name = outputName(it.Expr)
+		}
+		k.items = append(k.items, item{name: name, expr: x, at: it.Expr.At()})
+	}
+	return nil
+}
+
+// expand makes the columns of a test.
+func (k *block) expand(record *Expr, alias string, at sql.Pos) {
+	if alias != "" {
+		alias += "_"
+	}
+	for i, c := range TestColumns[:RecordWidth] {
+		k.items = append(k.items, item{name: alias + c.Name, expr: field(record, i), at: at})
+	}
+}
+
+func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
+	if star.Record != nil {
+		x, err := b.bind(star.Record)
+		if err != nil {
+			return err
+		}
+		if x.Type != Record {
+			return b.fail(star.Pos, errcode.TypeMismatch, ".* applied to type %s, which is not a composite type", x.Type)
+		}
+		k.expand(x, it.Alias.Name, star.Pos)
+		return nil
+	}
+	found := false
+	for _, r := range k.scope.rels {
+		if star.Table != "" && star.Table != r.name {
+			continue
+		}
+		found = true
+		for i := r.from; i < r.from+r.columns; i++ {
+			c := k.scope.cols[i]
+			if c.name == "" || c.merged {
+				continue
+			}
+			e := ColumnRef(i, c.typ)
+			e.order, e.at = c.order, star.Pos
+			k.items = append(k.items, item{name: c.name, expr: e, at: star.Pos})
+		}
+	}
+	switch {
+	case !found && star.Table != "":
+		return b.fail(star.Pos, errcode.UnknownTable, "missing FROM-clause entry for table %q", star.Table)
+	case !found:
+		return b.fail(star.Pos, errcode.SyntaxError, "SELECT * with no tables specified is not valid")
+	}
+	return nil
+}
+
+// outputName is the name of a column without an alias, as PostgreSQL gives it.
+func outputName(e sql.Expr) string {
+	switch e := e.(type) {
+	case *sql.Column:
+		return e.Name
+	case *sql.Field:
+		return e.Name
+	case *sql.Call:
+		return e.Name.Name
+	case *sql.Cast:
+		if n := outputName(e.X); n != "?column?" {
+			return n
+		}
+		return e.Type.Name.Name
+	case *sql.Collate:
+		return outputName(e.X)
+	case *sql.Case:
+		return "case"
+	}
+	return "?column?"
+}
+
+func (b *exprBinder) groupBy(s *sql.Select, k *block) error {
+	e := *b
+	e.clause = "GROUP BY"
+	for _, g := range s.GroupBy {
+		switch g.Kind {
+		case sql.GroupEmpty:
+			continue
+		case sql.GroupExpr:
+		default:
+			return b.unsupported(g.Pos, "ROLLUP, CUBE and GROUPING SETS")
+		}
+		list := g.Exprs
+		if row, ok := g.Exprs[0].(*sql.Row); ok {
+			list = row.Elems
+		}
+		for _, x := range list {
+			key, err := e.groupKey(x, k)
+			if err != nil {
+				return err
+			}
+			k.addKey(key)
+		}
+	}
+	return nil
+}
+
+func (k *block) addKey(key *Expr) {
+	for _, old := range k.keys {
+		if old.Equal(key) {
+			return
+		}
+	}
+	if !key.isConst() {
+		k.keys = append(k.keys, key)
+	}
+}
+
+// groupKey is an ordinal, an input column, an output name, or any expression, looked for in this order.
+func (b *exprBinder) groupKey(x sql.Expr, k *block) (*Expr, error) {
+	var it *item
+	switch x := x.(type) {
+	case *sql.Literal:
+		if x.Kind == sql.IntLiteral {
+			i, err := b.ordinal(x, len(k.items), "GROUP BY")
+			if err != nil {
+				return nil, err
+			}
+			it = &k.items[i]
+		}
+	case *sql.Column:
+		if x.Table == "" && !k.hasColumn(x.Name) {
+			for i := range k.items {
+				if k.items[i].name == x.Name {
+					it = &k.items[i]
+				}
+			}
+		}
+	}
+	if it == nil {
+		key, err := b.value(x)
+		if err != nil {
+			return nil, err
+		}
+		return b.settle(key), nil
+	}
+	agg := false
+	it.expr.walk(func(e *Expr) bool { agg = agg || e.Kind == exprAgg; return true })
+	if agg {
+		return nil, b.fail(x.At(), errcode.GroupingError, "aggregate functions are not allowed in GROUP BY")
+	}
+	return it.expr, nil
+}
+
+func (k *block) hasColumn(name string) bool {
+	for _, c := range k.scope.cols {
+		if c.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// orderItem is an output name, or any expression.
+func (b *exprBinder) orderItem(o sql.OrderItem, k *block) (*Expr, error) {
+	if c, ok := o.Expr.(*sql.Column); ok && c.Table == "" {
+		var found *Expr
+		for _, it := range k.items {
+			if it.name == c.Name {
+				if found != nil && !found.Equal(it.expr) {
+					return nil, b.fail(c.Pos, errcode.AmbiguousColumn, "ORDER BY %q is ambiguous", c.Name)
+				}
+				found = it.expr
+			}
+		}
+		if found != nil {
+			return found, nil
+		}
+		if i := testColumn(c.Name); i >= 0 && !k.hasColumn(c.Name) { // ORDER BY ln_p with the test's columns not shown
+			if tests := k.tests(); len(tests) == 1 {
+				return field(tests[0], i), nil
+			}
+		}
+	}
+	e := *b
+	e.clause = "ORDER BY"
+	x, err := e.value(o.Expr)
+	if err != nil {
+		return nil, err
+	}
+	order := x.order
+	x = b.settle(x)
+	x.order = order
+	return x, nil
+}
+
+func testColumn(name string) int {
+	for i, c := range TestColumns {
+		if c.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// tests lists the tests of the block as records.
+func (k *block) tests() []*Expr {
+	var out []*Expr
+	for i, a := range k.aggs {
+		if a.Kind == AggTest {
+			out = append(out, &Expr{Kind: exprAgg, Type: Record, Col: i, Field: -1})
+		}
+	}
+	return out
+}

@@ -1,0 +1,344 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// testFunctions are the record-valued tests; scalarTests give one number of a test.
+var testFunctions = map[string]TestKind{"chi2_test": Pearson, "g_test": G}
+
+var scalarTests = map[string]struct {
+	kind  TestKind
+	field int
+}{
+	"chi2_stat": {Pearson, FieldStatistic}, "chi2_p": {Pearson, FieldP}, "chi2_ln_p": {Pearson, FieldLnP},
+	"cramers_v": {Pearson, FieldV}, "g_stat": {G, FieldStatistic}, "g_p": {G, FieldP}, "contingency": {Pearson, FieldStatistic},
+	"mutual_information": {G, FieldStatistic},
+}
+
+var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every"}
+
+// sessionFunctions need no arguments and are known when the statement is bound.
+func (b *exprBinder) sessionFunction(name string) *Expr {
+	switch name {
+	case "now":
+		return Constant(TimeValue(b.Now))
+	case "current_date":
+		us := b.Now.UnixMicro()
+		return Constant(MicrosValue(us - floorMod(us, microsPerDay)))
+	case "current_user", "session_user", "user", "current_role":
+		return Constant(TextValue(b.Principal))
+	case "current_database", "current_catalog":
+		return Constant(TextValue(b.Database))
+	case "current_schema":
+		return Constant(TextValue("public"))
+	case "version":
+		v := ""
+		if b.Setting != nil {
+			v, _ = b.Setting("server_version")
+		}
+		return Constant(TextValue("PostgreSQL " + v))
+	}
+	return nil
+}
+
+func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
+	name := strings.ToLower(c.Name.Name)
+	if a, ok := aliases[name]; ok {
+		name = a
+	}
+	switch {
+	case c.Over != nil:
+		return nil, b.unsupported(c.Pos, "a window function (OVER)")
+	case c.WithinGroup != nil:
+		return nil, b.unsupported(c.Pos, "WITHIN GROUP")
+	case c.OrderBy != nil:
+		return nil, b.unsupported(c.Pos, "ORDER BY inside an aggregate")
+	}
+	if _, ok := testFunctions[name]; ok {
+		return b.test(c, name)
+	}
+	if _, ok := scalarTests[name]; ok {
+		return b.test(c, name)
+	}
+	if slices.Contains(aggregateNames, name) {
+		return b.aggregate(c, name)
+	}
+	switch {
+	case c.Star:
+		return nil, b.fail(c.Pos, errcode.UnknownFunction, "%s(*) is not an aggregate", name)
+	case c.Filter != nil:
+		return nil, b.fail(c.Pos, errcode.TypeMismatch, "FILTER specified, but %s is not an aggregate function", name)
+	case c.Distinct:
+		return nil, b.fail(c.Pos, errcode.TypeMismatch, "DISTINCT specified, but %s is not an aggregate function", name)
+	}
+	if len(c.Args) == 0 {
+		if e := b.sessionFunction(name); e != nil {
+			return e, nil
+		}
+	}
+	return b.scalar(c, name)
+}
+
+func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
+	var args []*Expr
+	var at []sql.Pos
+	for _, a := range c.Args {
+		if a.Name != "" {
+			return nil, b.fail(a.Pos, errcode.UnknownFunction, "function %s has no named argument %q", name, a.Name)
+		}
+		x, err := b.bind(a.Value)
+		if err != nil {
+			return nil, err
+		}
+		if x.Type == Record {
+			if name == "to_json" && x.Kind == exprAgg {
+				return recordJSON(x), nil
+			}
+			_, err := b.value(a.Value)
+			return nil, err
+		}
+		args, at = append(args, x), append(at, a.Value.At())
+	}
+	switch name {
+	case "coalesce", "greatest", "least", "nullif":
+		return b.uniform(c, name, args, at)
+	case "current_setting":
+		return b.currentSetting(c, args)
+	case "extract", "date_trunc":
+		if len(args) > 0 {
+			args[0] = b.settle(args[0])
+		}
+	}
+	types := make([]Type, len(args))
+	for i, a := range args {
+		types[i] = a.Type
+	}
+	f := resolve(name, types)
+	if f == nil {
+		return nil, b.noFunction(c, name, types)
+	}
+	args, err := b.convert(f, args, at)
+	if err != nil {
+		return nil, err
+	}
+	if all := allConst(args); all && !f.volatile && f.lazy == nil { // an error of constants is an error of the statement
+		if _, err := (&Expr{Kind: ExprCall, Fn: f, Args: args}).Eval(nil); err != nil {
+			return nil, b.locate(err, c.Pos)
+		}
+	}
+	if err := b.checkUnit(f, args, at); err != nil {
+		return nil, err
+	}
+	return call(f, f.Result, args...), nil
+}
+
+func allConst(args []*Expr) bool {
+	return !slices.ContainsFunc(args, func(e *Expr) bool { return !e.isConst() })
+}
+
+// checkUnit finds a bad unit or bucket width before any row is read.
+func (b *Binder) checkUnit(f *Function, args []*Expr, at []sql.Pos) error {
+	if len(args) < 2 || !args[0].isConst() || args[0].Value.IsNull() || args[1].Type != Timestamptz {
+		return nil
+	}
+	switch f.Name {
+	case "date_trunc", "extract", "time_bucket", "date_bin":
+		probe := []Value{args[0].Value, MicrosValue(0), MicrosValue(0)}[:len(f.Args)]
+		if _, err := f.eval(probe); err != nil {
+			return b.locate(err, at[0])
+		}
+	}
+	return nil
+}
+
+func (b *exprBinder) uniform(c *sql.Call, name string, args []*Expr, at []sql.Pos) (*Expr, error) {
+	if len(args) == 0 || name == "nullif" && len(args) != 2 {
+		types := make([]Type, len(args))
+		return nil, b.noFunction(c, name, types)
+	}
+	order := args[0].order
+	if name == "nullif" {
+		l, r, err := b.match(c.Pos, "=", args[0], args[1], at[0], at[1])
+		if err != nil {
+			return nil, err
+		}
+		return call(fnNullif, l.Type, l, r), nil
+	}
+	t, err := b.unify(strings.ToUpper(name), args, at)
+	if err != nil {
+		return nil, err
+	}
+	f := map[string]*Function{"coalesce": fnCoalesce, "greatest": fnGreatest, "least": fnLeast}[name]
+	e := call(f, t, args...)
+	if name == "coalesce" && e.order == nil && order != nil {
+		e.order = order
+	}
+	return e, nil
+}
+
+func (b *exprBinder) currentSetting(c *sql.Call, args []*Expr) (*Expr, error) {
+	if len(args) == 0 || len(args) > 2 || !args[0].isConst() || b.Setting == nil {
+		return nil, b.fail(c.Pos, errcode.InvalidOption, "current_setting takes the name of a setting")
+	}
+	v, ok := b.Setting(strings.ToLower(args[0].Value.Text()))
+	switch {
+	case ok:
+		return Constant(TextValue(v)), nil
+	case len(args) == 2 && args[1].Value.Bool():
+		return typedNull(Text), nil
+	}
+	return nil, b.fail(c.Pos, errcode.UnknownSetting, "unrecognized configuration parameter %q", args[0].Value.Text())
+}
+
+func (b *Binder) noFunction(c *sql.Call, name string, types []Type) error {
+	spelled := make([]string, len(types))
+	for i, t := range types {
+		spelled[i] = t.String()
+	}
+	err := b.fail(c.Pos, errcode.UnknownFunction, "function %s(%s) does not exist", name, strings.Join(spelled, ", "))
+	if over := functionsByName[name]; len(over) > 0 {
+		var forms []string
+		for _, f := range over {
+			forms = append(forms, f.Signature())
+		}
+		return err.WithHint("there is %s", strings.Join(forms, " and "))
+	}
+	if near, ok := Nearest(name, functionNames()); ok {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err
+}
+
+// functionNames lists every name that can be called.
+func functionNames() []string {
+	names := slices.Clone(aggregateNames)
+	for n := range functionsByName {
+		if n[0] >= 'a' && n[0] <= 'z' {
+			names = append(names, n)
+		}
+	}
+	for n := range testFunctions {
+		names = append(names, n)
+	}
+	for n := range scalarTests {
+		names = append(names, n)
+	}
+	for n := range aliases {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// begin checks that an aggregate may stand here and gives the binder for its arguments.
+func (b *exprBinder) begin(c *sql.Call) (*exprBinder, *Expr, error) {
+	switch {
+	case b.inAgg:
+		return nil, nil, b.fail(c.Pos, errcode.GroupingError, "aggregate function calls cannot be nested")
+	case b.aggs == nil:
+		return nil, nil, b.fail(c.Pos, errcode.GroupingError, "aggregate functions are not allowed in %s", b.clause)
+	}
+	inner := *b
+	inner.inAgg = true
+	if c.Filter == nil {
+		return &inner, nil, nil
+	}
+	f := inner
+	f.clause = "FILTER"
+	cond, err := f.condition(c.Filter)
+	return &inner, cond, err
+}
+
+// add registers an aggregate and gives the expression for its result.
+func (b *exprBinder) add(a *Aggregate) *Expr {
+	for i, old := range *b.aggs {
+		if old.equal(a) {
+			return &Expr{Kind: exprAgg, Type: a.Type, Col: i, Field: -1}
+		}
+	}
+	*b.aggs = append(*b.aggs, a)
+	return &Expr{Kind: exprAgg, Type: a.Type, Col: len(*b.aggs) - 1, Field: -1}
+}
+
+func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
+	inner, filter, err := b.begin(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Star {
+		if name != "count" {
+			return nil, b.fail(c.Pos, errcode.UnknownFunction, "function %s(*) does not exist", name)
+		}
+		return b.add(&Aggregate{Kind: AggCells, Type: Int8, Filter: filter}), nil
+	}
+	if len(c.Args) != 1 {
+		return nil, b.fail(c.Pos, errcode.UnknownFunction, "function %s takes one argument, not %d", name, len(c.Args))
+	}
+	x, err := inner.value(c.Args[0].Value)
+	if err != nil {
+		return nil, err
+	}
+	x = b.settle(x)
+	at := c.Args[0].Value.At()
+	switch name {
+	case "count":
+		if c.Distinct {
+			return b.add(&Aggregate{Kind: AggDistinct, Type: Int8, Arg: x, Filter: filter}), nil
+		}
+		return b.add(&Aggregate{Kind: AggCount, Type: Int8, Arg: x, Filter: filter}), nil
+	case "min", "any_value":
+		return b.extreme(AggMin, x, filter), nil
+	case "max":
+		return b.extreme(AggMax, x, filter), nil
+	case "bool_and", "every", "bool_or":
+		if x.Type != Bool {
+			return nil, b.noFunction(c, name, []Type{x.Type})
+		}
+		kind := AggMin
+		if name == "bool_or" {
+			kind = AggMax
+		}
+		return b.extreme(kind, x, filter), nil
+	}
+	if x.Type != Int8 && x.Type != Float8 {
+		err := b.fail(at, errcode.UnknownFunction, "function %s(%s) does not exist", name, x.Type)
+		return nil, err.WithHint("sum(count) adds up observations; cast a dimension to add its values: sum(x::float8)")
+	}
+	if c.Distinct {
+		return nil, b.unsupported(c.Pos, name+"(DISTINCT …)")
+	}
+	sum := b.add(&Aggregate{Kind: AggSum, Type: x.Type, Arg: x, Filter: filter})
+	if name == "sum" {
+		return sum, nil
+	}
+	n := b.add(&Aggregate{Kind: AggCount, Type: Int8, Arg: x, Filter: filter})
+	none := call(fnNullif, Int8, n, Constant(IntValue(0)))
+	return b.operator(c.Pos, "/", b.float(sum), b.float(none))
+}
+
+func (b *Binder) float(e *Expr) *Expr {
+	if e.Type == Float8 {
+		return e
+	}
+	return call(castTo[Float8], Float8, e)
+}
+
+func (b *exprBinder) extreme(kind AggKind, x, filter *Expr) *Expr {
+	if x.order == nil {
+		return b.add(&Aggregate{Kind: kind, Type: x.Type, Arg: x, Filter: filter})
+	}
+	// In the declared order: the least place, then the value that has it.
+	place := b.add(&Aggregate{Kind: kind, Type: Int8, Arg: rank(x, x.order), Filter: filter})
+	args := []*Expr{}
+	for i, v := range x.order {
+		args = append(args, call(fnEq, Bool, place, Constant(IntValue(int64(i)))), Constant(TextValue(v)))
+	}
+	e := call(fnCase, Text, append(args, typedNull(Text))...)
+	e.order = x.order
+	return e
+}

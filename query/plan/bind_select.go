@@ -1,0 +1,448 @@
+package plan
+
+import (
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// selectDepthMax bounds the nesting of derived tables and common table expressions after they are put in place.
+const selectDepthMax = 50
+
+// cte is a common table expression in force.
+type cte struct {
+	name    string
+	query   *sql.Query
+	columns []sql.Ident
+	outer   int // how many expressions its own query sees
+}
+
+// tail is what may follow a body: ORDER BY, LIMIT, OFFSET.
+type tail struct {
+	order         []sql.OrderItem
+	limit, offset sql.Expr
+	ties          bool
+}
+
+// Query binds a SELECT, VALUES or set operation.
+func (b *Binder) Query(q *sql.Query) (*Query, error) {
+	root, err := b.query(q)
+	if err != nil {
+		return nil, err
+	}
+	return &Query{Root: root, Columns: root.Columns(), Params: b.params}, nil
+}
+
+func (b *Binder) query(q *sql.Query) (Node, error) {
+	if b.depth++; b.depth > selectDepthMax {
+		return nil, b.fail(q.Pos, errcode.TooLarge, "queries are nested more than %d deep", selectDepthMax)
+	}
+	defer func() { b.depth-- }()
+	if q.With != nil {
+		if q.With.Recursive {
+			return nil, b.unsupported(q.With.Pos, "WITH RECURSIVE")
+		}
+		outer := b.ctes
+		defer func() { b.ctes = outer }()
+		for _, c := range q.With.CTEs {
+			b.ctes = append(b.ctes[:len(b.ctes):len(b.ctes)], cte{name: c.Name, query: c.Query, columns: c.Columns, outer: len(b.ctes)})
+		}
+	}
+	return b.body(q.Body, tail{order: q.OrderBy, limit: q.Limit, offset: q.Offset, ties: q.WithTies})
+}
+
+func (b *Binder) body(body sql.QueryBody, t tail) (Node, error) {
+	switch body := body.(type) {
+	case *sql.Select:
+		return b.selectBlock(body, t)
+	case *sql.Values:
+		n, err := b.valuesList(body)
+		if err != nil {
+			return nil, err
+		}
+		return b.finish(n, t)
+	case *sql.SetOp:
+		n, err := b.setOp(body)
+		if err != nil {
+			return nil, err
+		}
+		return b.finish(n, t)
+	case *sql.Query:
+		n, err := b.query(body)
+		if err != nil {
+			return nil, err
+		}
+		return b.finish(n, t)
+	}
+	return nil, b.unsupported(body.At(), "this kind of query")
+}
+
+func (b *Binder) valuesList(v *sql.Values) (Node, error) {
+	e := &exprBinder{Binder: b, scope: &scope{}, clause: "VALUES"}
+	n := &Rows{}
+	for _, r := range v.Rows {
+		row, err := e.values(r)
+		if err != nil {
+			return nil, err
+		}
+		n.Rows = append(n.Rows, row)
+	}
+	if len(n.Rows) == 0 {
+		return n, nil
+	}
+	for c := range n.Rows[0] {
+		col := make([]*Expr, len(n.Rows))
+		at := make([]sql.Pos, len(n.Rows))
+		for r := range n.Rows {
+			col[r], at[r] = n.Rows[r][c], v.Rows[r][c].At()
+		}
+		t, err := b.unify("VALUES", col, at)
+		if err != nil {
+			return nil, err
+		}
+		for r := range n.Rows {
+			n.Rows[r][c] = col[r]
+		}
+		n.cols = append(n.cols, Column{Name: "column" + itoa(c+1), Type: t})
+	}
+	return n, nil
+}
+
+func (b *Binder) setOp(s *sql.SetOp) (Node, error) {
+	l, err := b.body(s.L, tail{})
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.body(s.R, tail{})
+	if err != nil {
+		return nil, err
+	}
+	lc, rc := l.Columns(), r.Columns()
+	if len(lc) != len(rc) {
+		return nil, b.fail(s.Pos, errcode.TypeMismatch, "each side must have the same number of columns: the left has %d, the right %d", len(lc), len(rc))
+	}
+	n := &SetOp{Kind: setKind(s)}
+	for i := range lc {
+		t := lc[i].Type
+		if t != rc[i].Type {
+			if !(t == Int8 && rc[i].Type == Float8 || t == Float8 && rc[i].Type == Int8) {
+				return nil, b.fail(s.Pos, errcode.TypeMismatch, "types %s and %s of column %d cannot be matched", t, rc[i].Type, i+1)
+			}
+			t = Float8
+		}
+		n.cols = append(n.cols, Column{Name: lc[i].Name, Type: t})
+	}
+	n.L, n.R = b.retype(l, n.cols), b.retype(r, n.cols)
+	return n, nil
+}
+
+func setKind(s *sql.SetOp) SetKind {
+	k := map[sql.SetOperator]SetKind{sql.Union: UnionAll, sql.Intersect: IntersectAll, sql.Except: ExceptAll}[s.Op]
+	if !s.All {
+		k++
+	}
+	return k
+}
+
+// retype converts the columns of n to the types of cols.
+func (b *Binder) retype(n Node, cols []Column) Node {
+	same := true
+	exprs := make([]*Expr, len(cols))
+	for i, c := range n.Columns() {
+		exprs[i] = ColumnRef(i, c.Type)
+		if c.Type != cols[i].Type {
+			same = false
+			exprs[i] = call(castTo[cols[i].Type], cols[i].Type, exprs[i])
+		}
+	}
+	if same {
+		return n
+	}
+	return &Project{Input: n, Exprs: exprs, cols: cols}
+}
+
+// finish adds ORDER BY and LIMIT to a body whose only names are its output columns.
+func (b *Binder) finish(n Node, t tail) (Node, error) {
+	cols := n.Columns()
+	s := &scope{}
+	var sc []scopeColumn
+	for _, c := range cols {
+		sc = append(sc, scopeColumn{name: c.Name, typ: c.Type})
+	}
+	s.add("", "", nil, sc)
+	exprs := identity(cols)
+	keys, err := b.orderKeys(t.order, &exprs, func(item sql.OrderItem) (*Expr, error) {
+		e := &exprBinder{Binder: b, scope: s, clause: "ORDER BY"}
+		return e.value(item.Expr)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(exprs) > len(cols) {
+		n = &Project{Input: n, Exprs: exprs, cols: padColumns(cols, exprs)}
+	}
+	return b.sortLimit(n, keys, t, len(cols))
+}
+
+func identity(cols []Column) []*Expr {
+	exprs := make([]*Expr, len(cols))
+	for i, c := range cols {
+		exprs[i] = ColumnRef(i, c.Type)
+	}
+	return exprs
+}
+
+// padColumns names the columns that only a Sort needs.
+func padColumns(cols []Column, exprs []*Expr) []Column {
+	cols = cols[:len(cols):len(cols)]
+	for _, e := range exprs[len(cols):] {
+		cols = append(cols, Column{Name: "", Type: e.Type})
+	}
+	return cols
+}
+
+// orderKeys makes sort keys of an ORDER BY; expressions that are not among exprs are appended to it.
+func (b *Binder) orderKeys(items []sql.OrderItem, exprs *[]*Expr, bind func(sql.OrderItem) (*Expr, error)) ([]SortKey, error) {
+	visible := len(*exprs)
+	var keys []SortKey
+	for _, item := range items {
+		var x *Expr
+		if l, ok := item.Expr.(*sql.Literal); ok && l.Kind == sql.IntLiteral {
+			i, err := b.ordinal(l, visible, "ORDER BY")
+			if err != nil {
+				return nil, err
+			}
+			x = (*exprs)[i]
+		} else {
+			var err error
+			if x, err = bind(item); err != nil {
+				return nil, err
+			}
+		}
+		if x.order != nil {
+			x = rank(x, x.order)
+		}
+		if x.Kind == exprAgg && x.Field == FieldP { // p underflows and ties; ln p does not
+			x = field(x, FieldLnP)
+		}
+		col := -1
+		for i, e := range *exprs {
+			if e.Equal(x) {
+				col = i
+				break
+			}
+		}
+		if col < 0 {
+			col = len(*exprs)
+			*exprs = append(*exprs, x)
+		}
+		first := item.Nulls == sql.NullsFirst || item.Nulls == sql.NullsDefault && item.Desc
+		keys = append(keys, SortKey{Col: col, Desc: item.Desc, NullsFirst: first})
+	}
+	return keys, nil
+}
+
+func (b *Binder) ordinal(l *sql.Literal, n int, clause string) (int, error) {
+	i := 0
+	for _, d := range l.Text {
+		if i = i*10 + int(d-'0'); i > n {
+			break
+		}
+	}
+	if i < 1 || i > n {
+		return 0, b.fail(l.Pos, errcode.Invalid, "%s position %s is not in select list", clause, clipText(l.Text))
+	}
+	return i - 1, nil
+}
+
+// sortLimit adds what follows the projection, whose first width columns are the result.
+func (b *Binder) sortLimit(n Node, keys []SortKey, t tail, width int) (Node, error) {
+	count, err := b.rowCount(t.limit, "LIMIT", -1)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := b.rowCount(t.offset, "OFFSET", 0)
+	if err != nil {
+		return nil, err
+	}
+	keep := int64(-1)
+	if count >= 0 && !t.ties && count+offset >= 0 {
+		keep = count + offset
+	}
+	if len(keys) > 0 {
+		n = &Sort{Input: n, Keys: keys, Keep: keep}
+	}
+	if count >= 0 || offset > 0 {
+		l := &Limit{Input: n, Count: count, Offset: offset}
+		if t.ties {
+			l.Ties = keys
+		}
+		n = l
+	}
+	if len(n.Columns()) > width {
+		n = &Cut{Input: n, Width: width}
+	}
+	return n, nil
+}
+
+// rowCount evaluates LIMIT or OFFSET; none is what NULL and nothing mean.
+func (b *Binder) rowCount(e sql.Expr, clause string, none int64) (int64, error) {
+	if e == nil {
+		return none, nil
+	}
+	x, err := (&exprBinder{Binder: b, scope: &scope{}, clause: clause}).value(e)
+	if err != nil {
+		return 0, err
+	}
+	if x.Type == Float8 && x.isConst() {
+		x = call(castTo[Int8], Int8, x)
+	}
+	if x, err = b.coerce(x, Int8, e.At()); err != nil {
+		return 0, err
+	}
+	if x.Kind == exprParam {
+		return none, nil
+	}
+	v, err := x.Eval(nil)
+	switch {
+	case err != nil:
+		return 0, b.locate(err, e.At())
+	case v.IsNull():
+		return none, nil
+	case v.Int() < 0:
+		return 0, b.fail(e.At(), errcode.InvalidOption, "%s must not be negative", clause)
+	}
+	return v.Int(), nil
+}
+
+// from binds the FROM of a block.
+func (b *Binder) from(refs []sql.TableRef, blk *block) error {
+	if len(refs) == 0 {
+		blk.source = &Rows{Rows: [][]*Expr{{}}}
+		return nil
+	}
+	if len(refs) > 1 {
+		return b.unsupported(refs[1].At(), "more than one table in FROM")
+	}
+	switch ref := refs[0].(type) {
+	case *sql.TableName:
+		return b.fromName(ref, blk)
+	case *sql.Derived:
+		n, err := b.query(ref.Query)
+		if err != nil {
+			return err
+		}
+		return b.fromNode(n, ref.Alias, "", ref.Pos, blk)
+	case *sql.TableFunc:
+		n, err := b.tableFunction(ref)
+		if err != nil {
+			return err
+		}
+		return b.fromNode(n, ref.Alias, ref.Call.Name.Name, ref.Pos, blk)
+	}
+	return b.unsupported(refs[0].At(), "JOIN")
+}
+
+func (b *Binder) fromNode(n Node, a sql.Alias, name string, at sql.Pos, blk *block) error {
+	var cols []scopeColumn
+	for _, c := range n.Columns() {
+		cols = append(cols, scopeColumn{name: c.Name, typ: c.Type})
+	}
+	if a.Name != "" {
+		name = a.Name
+	}
+	if len(a.Columns) > len(cols) {
+		return b.fail(a.Columns[len(cols)].Pos, errcode.Invalid, "table %q has %d columns available but %d columns specified", name, len(cols), len(a.Columns))
+	}
+	for i, c := range a.Columns {
+		cols[i].name = c.Name
+	}
+	blk.source = n
+	blk.scope.add(name, "", nil, cols)
+	return nil
+}
+
+func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
+	if ref.Schema == "" && ref.Database == "" {
+		for i := len(b.ctes) - 1; i >= 0; i-- {
+			if c := b.ctes[i]; c.name == ref.Name.Name {
+				return b.fromCTE(c, ref, blk)
+			}
+		}
+	}
+	if n := b.systemTable(ref.Name); n != nil {
+		return b.fromNode(n, ref.Alias, ref.Name.Name, ref.Pos, blk)
+	}
+	t, err := b.Table(ref.Name)
+	if err != nil {
+		return err
+	}
+	cols := tableColumns(t)
+	for i, c := range ref.Alias.Columns {
+		if i >= len(t.Dims) {
+			return b.fail(c.Pos, errcode.Invalid, "table %q has %d dimensions but %d names are given", t.Name.Table, len(t.Dims), len(ref.Alias.Columns))
+		}
+		cols[i].name = c.Name
+	}
+	name := ref.Alias.Name
+	schemaName := ""
+	if name == "" {
+		name, schemaName = t.Name.Table, t.Name.Schema
+	}
+	blk.table = t
+	blk.scope.add(name, schemaName, t, cols)
+	return nil
+}
+
+func (b *Binder) fromCTE(c cte, ref *sql.TableName, blk *block) error {
+	seen := b.ctes
+	b.ctes = b.ctes[:c.outer:c.outer]
+	n, err := b.query(c.query)
+	b.ctes = seen
+	if err != nil {
+		return err
+	}
+	a := ref.Alias
+	if a.Name == "" {
+		a.Name = ref.Name.Name
+	}
+	if a.Columns == nil {
+		a.Columns = c.columns
+	}
+	return b.fromNode(n, a, a.Name, ref.Pos, blk)
+}
+
+// systemTable gives the rows of a table in the schema quipu, or nil.
+func (b *Binder) systemTable(n sql.Name) Node {
+	if n.Schema != "quipu" || n.Name != "tables" {
+		return nil
+	}
+	return TableList(b.Catalog.Tables(b.Database))
+}
+
+// TableList shows tables as rows.
+func TableList(tables []*schema.Table) Node {
+	n := &Rows{cols: []Column{{"name", Text}, {"dimensions", Text}, {"partition_by", Text}, {"window", Text}, {"retention", Text}, {"version", Int8}}}
+	for _, t := range tables {
+		dims, parts := "", ""
+		for i, d := range t.Dims {
+			if i > 0 {
+				dims += ", "
+			}
+			dims += d.Name + " " + d.Type.String()
+		}
+		for i, p := range t.PartitionBy {
+			if i > 0 {
+				parts += ", "
+			}
+			parts += t.Dims[p].Name
+		}
+		row := []Value{TextValue(t.Name.Table), TextValue(dims), TextValue(parts), durationValue(t.Window), durationValue(t.Retention), IntValue(int64(t.Version))}
+		exprs := make([]*Expr, len(row))
+		for i, v := range row {
+			exprs[i] = &Expr{Kind: ExprConst, Type: n.cols[i].Type, Value: v}
+		}
+		n.Rows = append(n.Rows, exprs)
+	}
+	return n
+}

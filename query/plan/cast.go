@@ -1,0 +1,140 @@
+package plan
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// castTo are the casts, by target. Each takes any type that has a cast to it.
+var castTo = map[Type]*Function{
+	Bool:        castFunction("bool", Bool, castBool),
+	Int8:        castFunction("int8", Int8, castInt),
+	Float8:      castFunction("float8", Float8, castFloat),
+	Text:        castFunction("text", Text, castText),
+	Timestamptz: castFunction("timestamptz", Timestamptz, castTime),
+	Interval:    castFunction("interval", Interval, castInterval),
+	JSON:        castFunction("json", JSON, castJSON),
+}
+
+var castFunctions = []*Function{castTo[Bool], castTo[Int8], castTo[Float8], castTo[Text], castTo[Timestamptz], castTo[Interval], castTo[JSON], fnDate}
+
+// fnDate is the cast to date, which is the start of the day.
+var fnDate = castFunction("date", Timestamptz, func(v Value) (Value, bool) {
+	v, ok := castTime(v)
+	if ok {
+		v.num -= floorMod(v.num, microsPerDay)
+	}
+	return v, ok
+})
+
+func castFunction(name string, to Type, f func(Value) (Value, bool)) *Function {
+	return fn(name, to, func(a []Value) (Value, error) {
+		if a[0].Type == to && name != "date" {
+			return a[0], nil
+		}
+		v, ok := f(a[0])
+		if !ok {
+			return Null, castError(a[0], name)
+		}
+		return v, nil
+	}, Unknown)
+}
+
+func castError(v Value, to string) error {
+	if v.Type == Text {
+		s := v.str
+		if len(s) > 60 {
+			s = s[:60] + "…"
+		}
+		return errcode.New(errcode.InvalidText, "invalid input syntax for type %s: %q", to, s)
+	}
+	return errcode.New(errcode.NumericOutOfRange, "%s out of range: %s", to, v)
+}
+
+// castable says whether a value of type from can be cast to type to at all.
+func castable(from, to Type) bool {
+	switch {
+	case from == to, from == Unknown, to == Text, from == Text:
+		return from != Record && to != Record
+	case from == Record || to == Record:
+		return false
+	case to == Bool:
+		return from == Int8
+	case to == Int8:
+		return from == Float8 || from == Bool
+	case to == Float8:
+		return from == Int8
+	}
+	return false
+}
+
+func castBool(v Value) (Value, bool) {
+	if v.Type == Int8 {
+		return BoolValue(v.num != 0), true
+	}
+	switch strings.ToLower(strings.TrimSpace(v.str)) {
+	case "t", "true", "y", "yes", "on", "1":
+		return BoolValue(true), true
+	case "f", "false", "n", "no", "off", "0":
+		return BoolValue(false), true
+	}
+	return Null, false
+}
+
+func castInt(v Value) (Value, bool) {
+	switch v.Type {
+	case Bool:
+		return IntValue(v.num), true
+	case Float8:
+		f := math.RoundToEven(v.Float())
+		return IntValue(int64(f)), f >= -0x1p63 && f < 0x1p63
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(v.str), 10, 64)
+	return IntValue(n), err == nil
+}
+
+func castFloat(v Value) (Value, bool) {
+	if v.Type == Int8 {
+		return FloatValue(float64(v.num)), true
+	}
+	s := strings.TrimSpace(v.str)
+	f, err := strconv.ParseFloat(s, 64)
+	return FloatValue(f), err == nil && !strings.ContainsAny(s, "xX_")
+}
+
+func castText(v Value) (Value, bool) {
+	if v.Type == Bool { // unlike the output form
+		if v.Bool() {
+			return TextValue("true"), true
+		}
+		return TextValue("false"), true
+	}
+	return TextValue(v.String()), true
+}
+
+func castTime(v Value) (Value, bool) {
+	if v.Type == Timestamptz {
+		return v, true
+	}
+	us, ok := ParseTime(v.str)
+	return MicrosValue(us), ok
+}
+
+func castInterval(v Value) (Value, bool) { return ParseInterval(v.str) }
+
+func castJSON(v Value) (Value, bool) { return JSONValue(v.str), json.Valid([]byte(v.str)) }
+
+// Convert casts one value, for arguments and for settings.
+func Convert(v Value, to Type) (Value, error) {
+	if v.IsNull() || v.Type == to {
+		return v, nil
+	}
+	if !castable(v.Type, to) {
+		return Null, errcode.New(errcode.TypeMismatch, "cannot cast type %s to %s", v.Type, to)
+	}
+	return castTo[to].eval([]Value{v})
+}

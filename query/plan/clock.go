@@ -1,0 +1,329 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	microsPerSecond = int64(1_000_000)
+	microsPerMinute = 60 * microsPerSecond
+	microsPerHour   = 60 * microsPerMinute
+	microsPerDay    = 24 * microsPerHour
+)
+
+// formatTime is the ISO form of Unix microseconds in UTC: 2024-01-02 03:04:05+00.
+func formatTime(us int64) string {
+	t := time.UnixMicro(us).UTC()
+	s := t.Format("2006-01-02 15:04:05.999999")
+	return s + "+00"
+}
+
+// timeLayouts are the forms of a timestamp without its zone, longest first.
+var timeLayouts = []string{"2006-01-02 15:04:05.999999", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02 15", "2006-01-02"}
+
+// ParseTime reads an ISO timestamp; without a zone it is UTC.
+func ParseTime(s string) (int64, bool) {
+	s = strings.TrimSpace(s)
+	if len(s) > 10 && (s[10] == 'T' || s[10] == 't') {
+		s = s[:10] + " " + s[11:]
+	}
+	if strings.EqualFold(s, "epoch") {
+		return 0, true
+	}
+	for _, zone := range []string{"", "Z07:00", "Z07", "Z0700", " Z07:00", " Z07"} {
+		for _, layout := range timeLayouts {
+			if t, err := time.Parse(layout+zone, s); err == nil {
+				return t.UnixMicro(), true
+			}
+		}
+	}
+	if rest, ok := strings.CutSuffix(strings.ToUpper(s), "UTC"); ok && rest != "" {
+		return ParseTime(rest)
+	}
+	return 0, false
+}
+
+// units are the words of an interval, each with its months, days and microseconds.
+var units = map[string]Value{
+	"microsecond": IntervalValue(0, 0, 1), "us": IntervalValue(0, 0, 1),
+	"millisecond": IntervalValue(0, 0, 1000), "ms": IntervalValue(0, 0, 1000), "msec": IntervalValue(0, 0, 1000),
+	"second": IntervalValue(0, 0, microsPerSecond), "sec": IntervalValue(0, 0, microsPerSecond), "s": IntervalValue(0, 0, microsPerSecond),
+	"minute": IntervalValue(0, 0, microsPerMinute), "min": IntervalValue(0, 0, microsPerMinute), "m": IntervalValue(0, 0, microsPerMinute),
+	"hour": IntervalValue(0, 0, microsPerHour), "hr": IntervalValue(0, 0, microsPerHour), "h": IntervalValue(0, 0, microsPerHour),
+	"day": IntervalValue(0, 1, 0), "d": IntervalValue(0, 1, 0), "week": IntervalValue(0, 7, 0), "w": IntervalValue(0, 7, 0),
+	"month": IntervalValue(1, 0, 0), "mon": IntervalValue(1, 0, 0), "quarter": IntervalValue(3, 0, 0),
+	"year": IntervalValue(12, 0, 0), "y": IntervalValue(12, 0, 0), "yr": IntervalValue(12, 0, 0),
+	"decade": IntervalValue(120, 0, 0), "century": IntervalValue(1200, 0, 0),
+}
+
+func unitByName(word string) (Value, bool) {
+	word = strings.ToLower(word)
+	if u, ok := units[word]; ok {
+		return u, true
+	}
+	u, ok := units[strings.TrimSuffix(word, "s")]
+	return u, ok
+}
+
+// ParseInterval reads '1 hour', '90d', '1 day 02:03:04', '1 month ago', '1.5 hours', or a plain number of seconds.
+func ParseInterval(s string) (Value, bool) {
+	v := IntervalValue(0, 0, 0)
+	rest := strings.TrimSpace(s)
+	ago := false
+	if r, ok := strings.CutSuffix(strings.ToLower(rest), " ago"); ok {
+		rest, ago = rest[:len(r)], true
+	}
+	if rest == "" {
+		return Null, false
+	}
+	for rest = strings.TrimLeft(rest, " "); rest != ""; rest = strings.TrimLeft(rest, " ,") {
+		n := numberPrefix(rest)
+		if n == 0 {
+			return Null, false
+		}
+		if n < len(rest) && rest[n] == ':' {
+			us, used := clockPrefix(rest)
+			if used == 0 {
+				return Null, false
+			}
+			v.num, rest = v.num+us, rest[used:]
+			continue
+		}
+		f, err := strconv.ParseFloat(rest[:n], 64)
+		if err != nil {
+			return Null, false
+		}
+		rest = strings.TrimLeft(rest[n:], " ")
+		w := 0
+		for w < len(rest) && (rest[w]|0x20 >= 'a' && rest[w]|0x20 <= 'z') {
+			w++
+		}
+		unit, ok := IntervalValue(0, 0, microsPerSecond), true
+		if w > 0 {
+			unit, ok = unitByName(rest[:w])
+		}
+		if !ok {
+			return Null, false
+		}
+		rest = rest[w:]
+		scaled, ok := scaleInterval(unit, f)
+		if !ok {
+			return Null, false
+		}
+		v.months, v.days, v.num = v.months+scaled.months, v.days+scaled.days, v.num+scaled.num
+	}
+	if ago {
+		v.months, v.days, v.num = -v.months, -v.days, -v.num
+	}
+	return v, true
+}
+
+func numberPrefix(s string) int {
+	n := 0
+	if n < len(s) && (s[n] == '+' || s[n] == '-') {
+		n++
+	}
+	start := n
+	for n < len(s) && (s[n] >= '0' && s[n] <= '9' || s[n] == '.') {
+		n++
+	}
+	if n == start {
+		return 0
+	}
+	return n
+}
+
+// clockPrefix reads [-]hh:mm[:ss[.ffffff]] at the start of s.
+func clockPrefix(s string) (us int64, used int) {
+	sign := int64(1)
+	if s[0] == '-' || s[0] == '+' {
+		if s[0] == '-' {
+			sign = -1
+		}
+		used++
+	}
+	end := used
+	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || s[end] == ':' || s[end] == '.') {
+		end++
+	}
+	parts := strings.Split(s[used:end], ":")
+	if len(parts) < 2 || len(parts) > 3 {
+		return 0, 0
+	}
+	scale := float64(microsPerHour)
+	total := 0.0
+	for _, p := range parts {
+		f, err := strconv.ParseFloat(p, 64)
+		if err != nil {
+			return 0, 0
+		}
+		total += f * scale
+		scale /= 60
+	}
+	if total > 1e18 {
+		return 0, 0
+	}
+	return sign * int64(math.Round(total)), end
+}
+
+// scaleInterval is v·f. A fraction of a month goes on as days of a month of 30, a fraction of a day as microseconds.
+func scaleInterval(v Value, f float64) (Value, bool) {
+	months := float64(v.months) * f
+	days := float64(v.days)*f + (months-math.Trunc(months))*30
+	micros := float64(v.num)*f + (days-math.Trunc(days))*float64(microsPerDay)
+	if !(math.Abs(months) < math.MaxInt32 && math.Abs(days) < math.MaxInt32 && math.Abs(micros) < 1<<62) {
+		return Null, false
+	}
+	return IntervalValue(int32(months), int32(days), int64(math.Round(micros))), true
+}
+
+func formatInterval(v Value) string {
+	var parts []string
+	add := func(n int64, unit string) {
+		if n != 0 {
+			s := strconv.FormatInt(n, 10) + " " + unit
+			if n != 1 {
+				s += "s"
+			}
+			parts = append(parts, s)
+		}
+	}
+	add(int64(v.months/12), "year")
+	add(int64(v.months%12), "mon")
+	add(int64(v.days), "day")
+	if v.num != 0 || len(parts) == 0 {
+		us, sign := v.num, ""
+		if us < 0 {
+			us, sign = -us, "-"
+		}
+		s := fmt.Sprintf("%s%02d:%02d:%02d", sign, us/microsPerHour, us/microsPerMinute%60, us/microsPerSecond%60)
+		if frac := us % microsPerSecond; frac != 0 {
+			s += strings.TrimRight(fmt.Sprintf(".%06d", frac), "0")
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, " ")
+}
+
+// addInterval is t + sign·v: months by the calendar (the day is clipped to the month), then days, then microseconds.
+func addInterval(us int64, v Value, sign int32) (int64, bool) {
+	if v.months != 0 {
+		t := time.UnixMicro(us).UTC()
+		m := int(t.Month()) - 1 + int(sign*v.months)
+		first := time.Date(t.Year(), time.Month(m+1), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+		last := first.AddDate(0, 1, -1).Day()
+		us = first.AddDate(0, 0, min(t.Day(), last)-1).UnixMicro()
+	}
+	d := int64(v.days) * microsPerDay
+	r := us + int64(sign)*d + int64(sign)*v.num
+	return r, r > -1<<61 && r < 1<<61
+}
+
+// truncTime is the start of the calendar unit that us lies in.
+func truncTime(unit string, us int64) (int64, bool) {
+	t := time.UnixMicro(us).UTC()
+	y, m, d := t.Date()
+	switch strings.TrimSuffix(strings.ToLower(unit), "s") {
+	case "microsecond":
+		return us, true
+	case "millisecond":
+		return us - floorMod(us, 1000), true
+	case "second":
+		return us - floorMod(us, microsPerSecond), true
+	case "minute":
+		return us - floorMod(us, microsPerMinute), true
+	case "hour":
+		return us - floorMod(us, microsPerHour), true
+	case "day":
+		return us - floorMod(us, microsPerDay), true
+	case "week":
+		day := us - floorMod(us, microsPerDay)
+		return day - int64((int(t.Weekday())+6)%7)*microsPerDay, true
+	case "month":
+		return time.Date(y, m, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	case "quarter":
+		return time.Date(y, (m-1)/3*3+1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	case "year":
+		return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	case "decade":
+		return time.Date(y-y%10, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	}
+	_ = d
+	return 0, false
+}
+
+// binTime is the start of the bucket of width v, counted from origin, that us lies in. Widths of months count months from
+// the origin's month.
+func binTime(v Value, us, origin int64) (int64, bool) {
+	if v.months != 0 {
+		if v.days != 0 || v.num != 0 || v.months < 0 {
+			return 0, false
+		}
+		t, o := time.UnixMicro(us).UTC(), time.UnixMicro(origin).UTC()
+		n := int64(t.Year()-o.Year())*12 + int64(t.Month()-o.Month())
+		n -= floorMod(n, int64(v.months))
+		return time.Date(o.Year(), o.Month()+time.Month(n), 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	}
+	width := int64(v.days)*microsPerDay + v.num
+	if width <= 0 {
+		return 0, false
+	}
+	return us - floorMod(us-origin, width), true
+}
+
+func floorMod(a, b int64) int64 {
+	m := a % b
+	if m < 0 {
+		m += b
+	}
+	return m
+}
+
+// timePart is extract(field FROM t).
+func timePart(field string, us int64) (float64, bool) {
+	t := time.UnixMicro(us).UTC()
+	seconds := float64(t.Second()) + float64(floorMod(us, microsPerSecond))/1e6
+	switch strings.ToLower(field) {
+	case "epoch":
+		return float64(us) / 1e6, true
+	case "microseconds":
+		return seconds * 1e6, true
+	case "milliseconds":
+		return seconds * 1e3, true
+	case "second", "seconds":
+		return seconds, true
+	case "minute":
+		return float64(t.Minute()), true
+	case "hour":
+		return float64(t.Hour()), true
+	case "day":
+		return float64(t.Day()), true
+	case "dow":
+		return float64(t.Weekday()), true
+	case "isodow":
+		return float64((int(t.Weekday())+6)%7 + 1), true
+	case "doy":
+		return float64(t.YearDay()), true
+	case "week":
+		_, w := t.ISOWeek()
+		return float64(w), true
+	case "isoyear":
+		y, _ := t.ISOWeek()
+		return float64(y), true
+	case "month":
+		return float64(t.Month()), true
+	case "quarter":
+		return float64((t.Month()-1)/3 + 1), true
+	case "year":
+		return float64(t.Year()), true
+	case "decade":
+		return float64(t.Year() / 10), true
+	case "century":
+		return float64((t.Year()-1)/100 + 1), true
+	}
+	return 0, false
+}

@@ -1,0 +1,213 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Explain is the plan as text, one line a node and fact. note adds lines to a fragment, such as what it cost.
+func Explain(root Node, note func(*Fragment) []string) []string {
+	var lines []string
+	explain(root, 0, note, &lines)
+	return lines
+}
+
+func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) {
+	pad := strings.Repeat("  ", depth)
+	put := func(format string, args ...any) { *lines = append(*lines, pad+fmt.Sprintf(format, args...)) }
+	var f *Fragment
+	switch n := n.(type) {
+	case *Scan:
+		put("Cells of %s", n.Fragment.Name)
+		f = n.Fragment
+	case *Grouped:
+		what := "Groups"
+		if n.Fragment.Tests() {
+			what = "Tests"
+		}
+		put("%s of %s: mode %s", what, n.Fragment.Name, n.Fragment.Mode)
+		f = n.Fragment
+	case *Crosstab:
+		put("Crosstab of %s: mode %s", n.Fragment.Name, n.Fragment.Mode)
+		f = n.Fragment
+	case *Rows:
+		put("Rows: %d", len(n.Rows))
+	case *Filter:
+		put("Filter: %s", n.Cond.format(columnNames(n.Input.Columns())))
+	case *Aggregation:
+		put("Aggregate at the coordinator: %d keys, %d aggregates", len(n.Keys), len(n.Aggs))
+	case *Project:
+		var names []string
+		for _, c := range n.cols {
+			if c.Name != "" {
+				names = append(names, c.Name)
+			}
+		}
+		put("Project: %s", strings.Join(names, ", "))
+	case *Sort:
+		put("Sort: %s%s", sortText(n), keepText(n.Keep))
+	case *Limit:
+		put("Limit: %s", limitText(n))
+	case *Distinct:
+		put("Distinct")
+	case *SetOp:
+		put("%s", [...]string{"", "Union all", "Union", "Intersect all", "Intersect", "Except all", "Except"}[n.Kind])
+	case *Cut:
+		explain(n.Input, depth, note, lines)
+		return
+	}
+	if f != nil {
+		for _, s := range append(f.facts(), note(f)...) {
+			*lines = append(*lines, pad+"  "+s)
+		}
+	}
+	for _, in := range n.inputs() {
+		explain(in, depth+1, note, lines)
+	}
+}
+
+func keepText(keep int64) string {
+	if keep < 0 {
+		return ""
+	}
+	return fmt.Sprintf(", first %d", keep)
+}
+
+func limitText(n *Limit) string {
+	var parts []string
+	if n.Count >= 0 {
+		parts = append(parts, fmt.Sprint(n.Count))
+	}
+	if n.Offset > 0 {
+		parts = append(parts, fmt.Sprintf("after %d", n.Offset))
+	}
+	return strings.Join(parts, " ")
+}
+
+func sortText(n *Sort) string {
+	cols := n.Input.Columns()
+	var parts []string
+	for _, k := range n.Keys {
+		s := cols[k.Col].Name
+		if s == "" {
+			s = "expression"
+		}
+		if k.Desc {
+			s += " desc"
+		}
+		if k.NullsFirst != k.Desc {
+			s += map[bool]string{true: " nulls first", false: " nulls last"}[k.NullsFirst]
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func columnNames(cols []Column) []string {
+	out := make([]string, len(cols))
+	for i, c := range cols {
+		out[i] = c.Name
+	}
+	return out
+}
+
+// facts are the lines about a fragment.
+func (f *Fragment) facts() []string {
+	var out []string
+	if f.Why != "" {
+		out = append(out, "because: "+f.Why)
+	}
+	switch {
+	case f.Shards == nil:
+		out = append(out, "shards: all")
+	default:
+		var ids []string
+		for _, s := range f.Shards {
+			ids = append(ids, fmt.Sprint(s))
+		}
+		out = append(out, "shards: "+strings.Join(ids, ", ")+" (by partition key)")
+	}
+	if len(f.Keys) > 0 {
+		out = append(out, "keys: "+formatAll(f.Keys, f.Names))
+	}
+	for _, e := range f.Filters {
+		out = append(out, "filter: "+e.format(f.Names))
+	}
+	for _, a := range f.Aggs {
+		out = append(out, "computes: "+a.format(f.Names))
+	}
+	if f.Top != nil {
+		out = append(out, fmt.Sprintf("each shard sends its first %d by ln_p", f.Top.K))
+	}
+	return out
+}
+
+func (a *Aggregate) format(names []string) string {
+	s := ""
+	switch a.Kind {
+	case AggSum:
+		s = "sum(" + a.Arg.format(names) + ")"
+	case AggCells:
+		s = "cells"
+	case AggCount:
+		s = "count(" + a.Arg.format(names) + ")"
+	case AggDistinct:
+		s = "count(distinct " + a.Arg.format(names) + ")"
+	case AggMin:
+		s = "min(" + a.Arg.format(names) + ")"
+	case AggMax:
+		s = "max(" + a.Arg.format(names) + ")"
+	case AggTest:
+		s = fmt.Sprintf("%s(%s, %s)", a.Test, a.A.format(names), a.B.format(names))
+	}
+	if a.Filter != nil {
+		s += " where " + a.Filter.format(names)
+	}
+	return s
+}
+
+func formatAll(list []*Expr, names []string) string {
+	var parts []string
+	for _, e := range list {
+		parts = append(parts, e.format(names))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// format is e as text, for people.
+func (e *Expr) format(names []string) string {
+	switch e.Kind {
+	case ExprConst:
+		switch {
+		case e.Value.IsNull():
+			return "NULL"
+		case e.Value.Type == Int8 || e.Value.Type == Float8:
+			return e.Value.String()
+		case e.Value.Type == Bool:
+			return map[bool]string{true: "true", false: "false"}[e.Value.Bool()]
+		}
+		return "'" + clipText(e.Value.String()) + "'"
+	case ExprCol:
+		if e.Col < len(names) && names[e.Col] != "" {
+			return names[e.Col]
+		}
+		return fmt.Sprintf("#%d", e.Col)
+	case ExprCall:
+		name := e.Fn.Name
+		if len(e.Args) == 2 && (name[0] < 'a' || name[0] > 'z') {
+			return e.Args[0].format(names) + " " + name + " " + e.Args[1].format(names)
+		}
+		if e.Fn == fnAnd || e.Fn == fnOr {
+			var parts []string
+			for _, a := range e.Args {
+				parts = append(parts, "("+a.format(names)+")")
+			}
+			return strings.Join(parts, " "+name+" ")
+		}
+		if e.Fn == fnOrderRank {
+			return "order(" + e.Args[0].format(names) + ")"
+		}
+		return name + "(" + formatAll(e.Args, names) + ")"
+	}
+	return "?"
+}

@@ -1,0 +1,169 @@
+package plan
+
+import (
+	"strconv"
+
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Insert is a bound INSERT or the target of a COPY FROM.
+type Insert struct {
+	Table *schema.Table
+	// Targets says where each value of a row goes: a dimension, or TargetTime or TargetCount.
+	Targets []int
+	Values  [][]sql.Expr // rows of VALUES
+	Query   *Query       // otherwise
+}
+
+// Targets that are not dimensions.
+const (
+	TargetTime  = -1
+	TargetCount = -2
+)
+
+// Insert binds an INSERT.
+func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
+	switch {
+	case len(s.Returning) > 0:
+		return nil, b.unsupported(s.Returning[0].Expr.At(), "RETURNING")
+	case s.With != nil:
+		return nil, b.unsupported(s.With.Pos, "WITH before INSERT")
+	case s.Conflict != nil:
+		return nil, b.fail(s.Conflict.Pos, errcode.NotSupported, "ON CONFLICT has no meaning here: an INSERT adds to the counts").
+			WithHint("leave ON CONFLICT out; use an idempotency key to make a retry count once")
+	case s.Source == nil:
+		return nil, b.unsupported(s.Pos, "DEFAULT VALUES")
+	}
+	t, err := b.Table(s.Table)
+	if err != nil {
+		return nil, err
+	}
+	in := &Insert{Table: t}
+	if in.Targets, err = b.Targets(t, s.Columns); err != nil {
+		return nil, err
+	}
+	width := 0
+	if v, ok := s.Source.Body.(*sql.Values); ok && s.Source.With == nil && s.Source.OrderBy == nil && s.Source.Limit == nil && s.Source.Offset == nil {
+		in.Values = v.Rows
+		width = len(v.Rows[0])
+	} else {
+		if in.Query, err = b.Query(s.Source); err != nil {
+			return nil, err
+		}
+		width = len(in.Query.Columns)
+	}
+	if s.Columns == nil && width < len(in.Targets) {
+		in.Targets = b.shorter(t, width)
+	}
+	switch {
+	case width > len(in.Targets):
+		return nil, b.fail(s.Source.At(), errcode.SyntaxError, "INSERT has more expressions (%d) than target columns (%d)", width, len(in.Targets))
+	case width < len(in.Targets):
+		return nil, b.fail(s.Pos, errcode.SyntaxError, "INSERT has fewer expressions (%d) than target columns (%d)", width, len(in.Targets)).
+			WithHint("name the columns: INSERT INTO %s (a, b, count) VALUES …", t.Name.Table)
+	}
+	return in, nil
+}
+
+// shorter are the targets of rows without a column list that leave out ts, or count, or both; nil if the width fits none.
+func (b *Binder) shorter(t *schema.Table, width int) []int {
+	all := allTargets(t)
+	switch {
+	case width == len(t.Dims):
+		return all[:width]
+	case width == len(t.Dims)+1 && t.Window > 0:
+		return append(all[:len(t.Dims):len(t.Dims)], TargetCount)
+	}
+	return all
+}
+
+func allTargets(t *schema.Table) []int {
+	var out []int
+	for i := range t.Dims {
+		out = append(out, i)
+	}
+	if t.Window > 0 {
+		out = append(out, TargetTime)
+	}
+	return append(out, TargetCount)
+}
+
+// Targets resolves a column list; without one it is the dimensions, ts if the table has time, count.
+func (b *Binder) Targets(t *schema.Table, cols []sql.Ident) ([]int, error) {
+	if cols == nil {
+		return allTargets(t), nil
+	}
+	var out []int
+	seen := map[int]bool{}
+	for _, c := range cols {
+		target, err := b.target(t, c)
+		if err != nil {
+			return nil, err
+		}
+		if seen[target] {
+			return nil, b.fail(c.Pos, errcode.DuplicateColumn, "column %q specified more than once", c.Name)
+		}
+		seen[target] = true
+		out = append(out, target)
+	}
+	return out, nil
+}
+
+func (b *Binder) target(t *schema.Table, c sql.Ident) (int, error) {
+	switch {
+	case c.Name == "count":
+		return TargetCount, nil
+	case c.Name == "ts" && t.Window > 0:
+		return TargetTime, nil
+	}
+	if i := t.Dim(c.Name); i >= 0 {
+		return i, nil
+	}
+	err := b.fail(c.Pos, errcode.UnknownColumn, "column %q of table %q does not exist", c.Name, t.Name.Table)
+	names := []string{"count"}
+	for _, d := range t.Dims {
+		names = append(names, d.Name)
+	}
+	if near, ok := Nearest(c.Name, names); ok {
+		return 0, err.WithHint("did you mean %q?", near)
+	}
+	if c.Name == "ts" {
+		return 0, err.WithHint("the table has no time; create it WITH (window = '1h') to have one")
+	}
+	return 0, err
+}
+
+// InsertValue evaluates one value of a VALUES row for a target. ok is false for DEFAULT.
+func (b *Binder) InsertValue(e sql.Expr) (v Value, ok bool, err error) {
+	switch l := e.(type) {
+	case *sql.Literal: // nearly all of them
+		switch l.Kind {
+		case sql.NullLiteral:
+			return Null, true, nil
+		case sql.StringLiteral:
+			return TextValue(l.Text), true, nil
+		case sql.IntLiteral:
+			if n, err := strconv.ParseInt(l.Text, 10, 64); err == nil {
+				return IntValue(n), true, nil
+			}
+		}
+	case *sql.Default:
+		return Null, false, nil
+	}
+	x, err := (&exprBinder{Binder: b, scope: &scope{}, clause: "VALUES"}).value(e)
+	if err != nil {
+		return Null, false, err
+	}
+	if x.Kind == exprParam {
+		return Null, true, nil
+	}
+	v, err = x.Eval(nil)
+	return v, true, b.locate(err, e.At())
+}
+
+// Fail is an error at a place of the statement.
+func (b *Binder) Fail(at sql.Pos, code errcode.Code, format string, args ...any) *errcode.Error {
+	return b.fail(at, code, format, args...)
+}

@@ -1,0 +1,185 @@
+package plan
+
+import (
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Node is one step of the work of the coordinator: *Scan, *Grouped, *Rows, *Settings, *Filter, *Aggregation, *Project,
+// *Sort, *Limit, *Distinct, *SetOp, *Join. Each gives rows with its Columns.
+type Node interface {
+	Columns() []Column
+	inputs() []Node
+}
+
+// Scan gives the cells of a table: every dimension, ts and count, in that order. Dimensions that nobody reads are NULL.
+type Scan struct {
+	Fragment *Fragment
+	cols     []Column
+}
+
+// Grouped gives the groups of a fragment: its keys, then the columns of its aggregates.
+type Grouped struct {
+	Fragment *Fragment
+	cols     []Column
+}
+
+// Crosstab gives the cells of the one table of the fragment's one test, in the order of their categories: row, col, count,
+// expected, residual, adjusted_residual. Every combination of the categories is shown, unless there are too many.
+type Crosstab struct {
+	Fragment *Fragment
+	// Ranks put the categories in the declared order of their dimension; nil: the order of their type.
+	RowOrder, ColOrder []string
+	cols               []Column
+}
+
+// Rows is VALUES, or the one empty row of a SELECT without FROM.
+type Rows struct {
+	Rows [][]*Expr
+	cols []Column
+}
+
+// Filter keeps the rows for which Cond is true.
+type Filter struct {
+	Input Node
+	Cond  *Expr
+}
+
+// Aggregation groups rows at the coordinator: its keys, then the columns of its aggregates. Without keys there is one row.
+type Aggregation struct {
+	Input Node
+	Keys  []*Expr
+	Aggs  []*Aggregate
+	cols  []Column
+}
+
+// Project computes the columns of a result.
+type Project struct {
+	Input Node
+	Exprs []*Expr
+	cols  []Column
+}
+
+// SortKey is one key of a Sort.
+type SortKey struct {
+	Col        int
+	Desc       bool
+	NullsFirst bool
+}
+
+// Sort orders rows. Keep is how many rows of the front are asked for, −1 for all.
+type Sort struct {
+	Input Node
+	Keys  []SortKey
+	Keep  int64
+}
+
+// Limit passes on Count rows (−1: all) after the first Offset. With Ties, rows that are equal to the last one by Keys follow.
+type Limit struct {
+	Input         Node
+	Count, Offset int64
+	Ties          []SortKey
+}
+
+// Distinct drops rows that were there before; only the first On columns are compared.
+type Distinct struct {
+	Input Node
+	On    int
+}
+
+// Cut keeps the first Width columns: it drops what only a Sort needed.
+type Cut struct {
+	Input Node
+	Width int
+}
+
+// SetKind is the operator of a SetOp.
+type SetKind uint8
+
+// The set operators.
+const (
+	UnionAll SetKind = iota + 1
+	UnionDistinct
+	IntersectAll
+	IntersectDistinct
+	ExceptAll
+	ExceptDistinct
+)
+
+// SetOp joins the rows of two inputs of the same types.
+type SetOp struct {
+	L, R Node
+	Kind SetKind
+	cols []Column
+}
+
+func (n *Scan) Columns() []Column        { return n.cols }
+func (n *Grouped) Columns() []Column     { return n.cols }
+func (n *Crosstab) Columns() []Column    { return n.cols }
+func (n *Rows) Columns() []Column        { return n.cols }
+func (n *Filter) Columns() []Column      { return n.Input.Columns() }
+func (n *Aggregation) Columns() []Column { return n.cols }
+func (n *Project) Columns() []Column     { return n.cols }
+func (n *Sort) Columns() []Column        { return n.Input.Columns() }
+func (n *Limit) Columns() []Column       { return n.Input.Columns() }
+func (n *Distinct) Columns() []Column    { return n.Input.Columns() }
+func (n *Cut) Columns() []Column         { return n.Input.Columns()[:n.Width] }
+func (n *SetOp) Columns() []Column       { return n.cols }
+
+func (n *Scan) inputs() []Node        { return nil }
+func (n *Grouped) inputs() []Node     { return nil }
+func (n *Crosstab) inputs() []Node    { return nil }
+func (n *Rows) inputs() []Node        { return nil }
+func (n *Filter) inputs() []Node      { return []Node{n.Input} }
+func (n *Aggregation) inputs() []Node { return []Node{n.Input} }
+func (n *Project) inputs() []Node     { return []Node{n.Input} }
+func (n *Sort) inputs() []Node        { return []Node{n.Input} }
+func (n *Limit) inputs() []Node       { return []Node{n.Input} }
+func (n *Distinct) inputs() []Node    { return []Node{n.Input} }
+func (n *Cut) inputs() []Node         { return []Node{n.Input} }
+func (n *SetOp) inputs() []Node       { return []Node{n.L, n.R} }
+
+// Query is a bound SELECT.
+type Query struct {
+	Root    Node
+	Columns []Column
+	Params  []Type // of $1, $2, …, as far as they were inferred
+}
+
+// Fragments lists the shards' share of the work, in the order of the tree.
+func (q *Query) Fragments() []*Fragment {
+	var out []*Fragment
+	var visit func(Node)
+	visit = func(n Node) {
+		switch n := n.(type) {
+		case *Scan:
+			out = append(out, n.Fragment)
+		case *Grouped:
+			out = append(out, n.Fragment)
+		case *Crosstab:
+			out = append(out, n.Fragment)
+		}
+		for _, in := range n.inputs() {
+			visit(in)
+		}
+	}
+	visit(q.Root)
+	return out
+}
+
+// Shards lists the shards that the query reads; nil means all of them. A query without tables reads none.
+func (q *Query) Shards() (shards []schema.ShardID, any bool) {
+	seen := map[schema.ShardID]bool{}
+	for _, f := range q.Fragments() {
+		if f.Shards == nil {
+			return nil, true
+		}
+		for _, s := range f.Shards {
+			if !seen[s] {
+				seen[s] = true
+				shards = append(shards, s)
+			}
+		}
+		any = true
+	}
+	return shards, any
+}
