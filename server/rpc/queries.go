@@ -28,6 +28,7 @@ type Query struct {
 	Settings  map[string]string
 	RowsMax   int64 // of one result, at least 1; the sink holds the bound
 	Single    bool  // refuse more than one statement
+	ReadOnly  bool  // refuse statements that change anything
 }
 
 // Sink takes results: Columns, then any number of Row, then End, for each statement. A statement without rows has no columns.

@@ -114,7 +114,7 @@ func (s *Server) request(ctx context.Context, req *apiv1.QueryRequest) (*Query, 
 	case req.MaxRows < 0:
 		return nil, invalid("max_rows", "is negative")
 	}
-	q := &Query{Principal: who, Database: req.Database, SQL: req.Sql, RowsMax: s.opts.RowsMax}
+	q := &Query{Principal: who, Database: req.Database, SQL: req.Sql, RowsMax: s.opts.RowsMax, Single: req.Single, ReadOnly: req.ReadOnly}
 	if req.MaxRows > 0 {
 		q.RowsMax = min(q.RowsMax, req.MaxRows)
 	}
