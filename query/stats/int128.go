@@ -243,3 +243,43 @@ func (a wide) sqrt() wide {
 }
 
 func (a wide) isZero() bool { return a.hi == 0 && a.lo == 0 }
+
+func (z *i256) sub(o i256) {
+	var b uint64
+	for k := range z {
+		z[k], b = bits.Sub64(z[k], o[k], b)
+	}
+}
+
+// addMulSigned adds ±a·b.
+func (z *i256) addMulSigned(a u128, b uint64, negative bool) {
+	var p i256
+	p.addMul(a, b)
+	if negative {
+		z.sub(p)
+	} else {
+		z.add(p)
+	}
+}
+
+// product256 is a·b.
+func product256(a, b u128) (z i256) {
+	z.addMul(a, b.lo)
+	var high i256
+	high.addMul(a, b.hi) // below 2¹⁹²
+	z.add(i256{0, high[0], high[1], high[2]})
+	return z
+}
+
+// signed is an integer with a sign, |v| below 2¹²⁸.
+type signed struct {
+	abs      u128
+	negative bool
+}
+
+func signedInt(v int64) signed {
+	if v < 0 {
+		return signed{u128{lo: uint64(-(v + 1)) + 1}, true}
+	}
+	return signed{u128{lo: uint64(v)}, false}
+}
