@@ -66,8 +66,8 @@ type Truncate struct {
 	Names []Name
 }
 
-// Insert is INSERT. Source is nil for DEFAULT VALUES; for VALUES it is a Query whose Body is *Values and which has no
-// other clause.
+// Insert is INSERT. Source is nil for DEFAULT VALUES; for VALUES it is a Query whose Body is *Values, nearly
+// always without another clause.
 type Insert struct {
 	Pos
 	With     *With

@@ -255,14 +255,15 @@ func (l *lexer) quotedText(q byte, what string) string {
 	if q != '\'' {
 		return text
 	}
+	var more strings.Builder // a text in a million parts must not be copied a million times
 	for {
 		from := l.at
 		l.skipBlank()
 		if l.byteAt(l.at) != q || !strings.Contains(l.text[from:l.at], "\n") {
 			l.at = from
-			return text
+			return text + more.String()
 		}
-		text += l.quotedPart(q, what, start)
+		more.WriteString(l.quotedPart(q, what, start))
 	}
 }
 

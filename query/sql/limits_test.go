@@ -145,6 +145,28 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// Ten megabytes of what could be read in quadratic time. A wrong answer here is a test that does not end.
+func TestTimeIsLinear(t *testing.T) {
+	for name, unit := range map[string]string{
+		"string parts": "'a'\n", "setting": "a.", "names": `"a".`, "comments": "/*", "comment pairs": "/**/", "lines": "--\n",
+		"operators": "+ ", "doubled": "''''", "brackets": "[", "dollar": "$a$b", "escapes": `E'\\`, "casts": "::a", "equal": "=a",
+		"typos": "FORM ", "words": "a ",
+	} {
+		for _, head := range []string{"SELECT ", "SET ", "SELECT a", "INSERT INTO t VALUES (", "SELECT E'"} {
+			text := head + strings.Repeat(unit, (TextBytesMax-len(head))/len(unit))
+			if _, err := Parse(text); err != nil {
+				code(t, err)
+				continue
+			}
+			switch name {
+			case "string parts", "doubled", "comment pairs", "lines":
+			default:
+				t.Errorf("%s%s…: accepted", head, unit)
+			}
+		}
+	}
+}
+
 func TestEncoding(t *testing.T) {
 	for _, tc := range []struct {
 		text string

@@ -219,8 +219,10 @@ func (p *parser) explainOptions(e *Explain) {
 			if e.Format = strings.ToLower(o.Value); e.Format != "text" && e.Format != "json" {
 				panic(p.fail(CodeInvalidValue, o.ValuePos, "unrecognized value for EXPLAIN option \"format\": "+near(o.Value), "expected TEXT or JSON"))
 			}
-		default:
+		case "costs", "settings", "buffers", "wal", "timing", "summary", "memory", "serialize", "generic_plan":
 			e.Options = append(e.Options, o)
+		default:
+			panic(p.fail(CodeSyntax, o.Pos, "unrecognized EXPLAIN option "+near(o.Name), "expected ANALYZE, VERBOSE or FORMAT"))
 		}
 	}
 }
@@ -296,10 +298,16 @@ func (p *parser) option(equals bool) Option {
 	return o
 }
 
+// dotsMax is the number of dots in the name of an option or setting.
+const dotsMax = 3
+
 // dotted reads name.name…, as one name in lower case.
 func (p *parser) dotted(what string) Ident {
 	id := p.label(what)
-	for {
+	for dots := 0; ; dots++ {
+		if dots > dotsMax {
+			panic(p.fail(CodeName, id.Pos, "improper name (too many dots)", ""))
+		}
 		if strings.Contains(p.prev.text, ".") {
 			panic(p.fail(CodeName, p.prev.pos, "a dot inside quotes cannot be part of "+what, "write the dots outside of quotes"))
 		}
@@ -309,6 +317,5 @@ func (p *parser) dotted(what string) Ident {
 		id.Name += "." + p.label(what).Name
 	}
 	id.Name = lowerASCII(id.Name)
-	p.lex.checkName(id.Name, int(id.Pos))
 	return id
 }

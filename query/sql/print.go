@@ -6,7 +6,8 @@ import (
 )
 
 // Print writes a statement in its canonical form: one line, keywords in upper case, names quoted only where they must be,
-// parentheses only where they are needed. Parsing it gives the same tree but for the places.
+// parentheses only where they are needed. Parsing it gives the same tree but for the places. Passwords of roles are
+// written too: what goes to a log must not be a CreateRole or AlterRole.
 func Print(s Statement) string {
 	var p printer
 	p.statement(s)

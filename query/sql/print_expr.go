@@ -301,7 +301,11 @@ func (p *printer) compound(e Expr) {
 	case *Case:
 		p.caseOf(e)
 	case *Cast:
-		p.expr(e.X, powerPostfix)
+		if _, star := e.X.(*Star); star {
+			p.expr(e.X, powerPostfix+1)
+		} else {
+			p.expr(e.X, powerPostfix)
+		}
 		p.put("::")
 		p.typeName(e.Type)
 	}
@@ -347,8 +351,9 @@ func (p *printer) caseOf(c *Case) {
 func (p *printer) function(c *Call) {
 	n := c.Name
 	if n.Schema == "" {
-		if n.Name == "rollup" || n.Name == "cube" {
-			p.put(`"`, n.Name, `"`) // in GROUP BY they are something else
+		switch n.Name {
+		case "rollup", "cube", "operator":
+			p.put(`"`, n.Name, `"`) // in front of a parenthesis they are something else
 			return
 		}
 		if classOf[n.Name] == types || callable[n.Name] || n.Name == "substring" && c.isPlain() && len(c.Args) > 0 {
