@@ -79,8 +79,6 @@ func (e *Edge) Serve(l net.Listener) error {
 		return nil
 	}
 	defer e.untrack(l)
-	e.toGRPC.named(l.Addr())
-	e.toHTTP.named(l.Addr())
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -211,19 +209,24 @@ func (c *sniffed) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// CloseWrite lets the HTTP server end an answer to a request that it does not read to its end, without a reset.
+func (c *sniffed) CloseWrite() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
+}
+
 func (c *sniffed) Close() error {
 	defer c.release()
 	return c.Conn.Close()
 }
 
-// handover is the listener of one of the two servers.
+// handover is the net.Listener of one of the two servers.
 type handover struct {
 	conns chan net.Conn
 	done  chan struct{}
 	close func()
-
-	mu   sync.Mutex
-	addr net.Addr // of the real listener
 }
 
 func newHandover() *handover {
@@ -257,15 +260,10 @@ func (h *handover) Close() error {
 	return nil
 }
 
-func (h *handover) named(a net.Addr) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.addr = a
-}
+// Addr is a name: there may be several real listeners.
+func (h *handover) Addr() net.Addr { return handoverAddr{} }
 
-// Addr is that of the real listener.
-func (h *handover) Addr() net.Addr {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.addr
-}
+type handoverAddr struct{}
+
+func (handoverAddr) Network() string { return "edge" }
+func (handoverAddr) String() string  { return "edge" }

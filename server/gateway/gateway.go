@@ -148,9 +148,9 @@ func (g *Gateway) translated() (http.Handler, error) {
 		runtime.WithRoutingErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 			errcode.WriteHTTP(w, r, routing(r, code))
 		}),
-		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
-		runtime.WithDisablePathLengthFallback(), // else a POST of a form would be read as a GET
-		runtime.WithDisableHTTPMethodOverride(), // else a header would turn one method into another
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // %2F in a name is not the end of it
+		runtime.WithDisablePathLengthFallback(),                             // else a POST of a form would be read as a GET
+		runtime.WithDisableHTTPMethodOverride(),                             // else a header would turn one method into another
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		apiv1.RegisterWriteHandler, apiv1.RegisterSessionsHandler, apiv1.RegisterCatalogHandler, apiv1.RegisterContextsHandler,
