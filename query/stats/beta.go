@@ -87,7 +87,7 @@ func (p betaPoint) fraction() float64 {
 		beta := betaTerm(n)
 		d = 1 / (beta + float64(alpha*d))
 		c = beta + alpha/c
-		delta := c * d
+		delta := float64(c * d)
 		f *= delta
 		if math.Abs(delta-1) < 0x1p-52 {
 			break

@@ -170,7 +170,7 @@ func gammaSeries(a, x float64) float64 {
 	term := 1 / a
 	sum := term
 	for k := 1.0; term > sum*0x1p-55; k++ {
-		term *= x / (a + k)
+		term = float64(term * (x / (a + k)))
 		sum += term
 	}
 	return sum
@@ -195,7 +195,7 @@ func gammaFraction(a, x float64) float64 {
 			c = tiny
 		}
 		d = 1 / d
-		delta := d * c
+		delta := float64(d * c)
 		h *= delta
 		if math.Abs(delta-1) < 0x1p-53 {
 			break

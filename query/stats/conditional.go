@@ -20,7 +20,7 @@ func ExactConditional(strata []Fourfold) (ExactP, error) {
 		}
 		h := newHypergeometric(f)
 		width := float64(h.hi-h.lo) + 1
-		if work += float64(len(prob)) * width; work > workMax {
+		if work += float64(float64(len(prob)) * width); work > workMax {
 			return ExactP{}, argumentError("strata too large for an exact test; use Cochran–Mantel–Haenszel")
 		}
 		prob = convolve(prob, h.probabilities())

@@ -85,7 +85,7 @@ func logParts(f, k, c float64) float64 {
 	s := f / (2 + f)
 	z := s * s
 	half := float64(f*f) / 2
-	tail := float64(s * (half + float64(2*z)*atanhTail11(z)))
+	tail := float64(s * (half + float64(float64(2*z)*atanhTail11(z))))
 	if k == 0 && c == 0 {
 		return f - (half - tail)
 	}
@@ -238,7 +238,7 @@ func erfSmall(x float64) float64 {
 	for k := len(erfSeries) - 1; k >= 0; k-- {
 		sum = math.FMA(sum, z, erfSeries[k])
 	}
-	return 2 / math.SqrtPi * float64(x*sum)
+	return float64(2 / math.SqrtPi * float64(x*sum))
 }
 
 // erfSeries holds 1/(k!(2k+1)).
@@ -305,7 +305,7 @@ func stirlingTail(a float64) float64 {
 	for k := len(stirlingSeries) - 1; k >= 0; k-- {
 		sum = math.FMA(sum, w, stirlingSeries[k])
 	}
-	return sum * inv
+	return float64(sum * inv)
 }
 
 // lgamma is ln Γ(x) for x > 0. Its absolute error is a few ulp of max(1, |ln Γ|); its zeros at 1 and 2 are exact.

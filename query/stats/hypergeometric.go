@@ -30,20 +30,12 @@ func (f Fourfold) lnProb() float64 {
 	if f.degenerate() {
 		return 0
 	}
-	det, n := f.determinant(), float64(f.n)
-	half := 0.0
-	for _, cell := range [4]struct {
-		r, c uint64
-		sign float64
-	}{{f.r1, f.c1, 1}, {f.r1, f.c2, -1}, {f.r2, f.c1, -1}, {f.r2, f.c2, 1}} {
-		r, c := float64(cell.r), float64(cell.c)
-		half += float64(r * (c / n) * deviance(cell.sign*det/r/c))
-	}
 	a, b, c, d := f.floats()
 	r1, r2, c1, c2 := float64(f.r1), float64(f.r2), float64(f.c1), float64(f.c2)
+	n := float64(f.n)
 	margins := lnFactorialRest(r1) + lnFactorialRest(r2) + lnFactorialRest(c1) + lnFactorialRest(c2) - lnFactorialRest(n)
 	cells := lnFactorialRest(a) + lnFactorialRest(b) + lnFactorialRest(c) + lnFactorialRest(d)
-	return math.Min(0, margins-cells-half)
+	return math.Min(0, margins-cells-f.halfG())
 }
 
 // deviance is (1+d)·ln(1+d) − d, without cancellation: the share of a cell in ½G, in units of its expected count.
@@ -109,7 +101,7 @@ func (h hypergeometric) tailSum(k uint64, up bool) (sum, mean float64) {
 	sum = 1
 	weight, first := 1.0, 0.0
 	for j := 1.0; j <= float64(steps); j++ {
-		weight *= b / (a + 1) * (c / (d + 1)) * psi
+		weight = float64(weight * (b / (a + 1) * (c / (d + 1)) * psi))
 		a, b, c, d = a+1, b-1, c-1, d+1
 		sum += weight
 		first += float64(j * weight)

@@ -59,7 +59,7 @@ func NewMonteCarlo(t *Table, by MonteCarloStatistic, seed uint64) (*MonteCarlo, 
 	m.prepare()
 	// Equal statistics come out equal to a few ulp of the sum, whatever the order of their cells.
 	observed := m.statistic(d.cells)
-	m.threshold = observed - 1e-11*math.Max(1e-300, math.Abs(observed))
+	m.threshold = observed - float64(1e-11*math.Max(1e-300, math.Abs(observed)))
 	return m, nil
 }
 
@@ -202,14 +202,14 @@ func (m *MonteCarlo) cell(stream *counterStream, need, marked, pool uint64) uint
 			return k // rounding left a remainder below 1e-13
 		}
 		if up < high {
-			pUp *= float64((need-up)*(marked-up)) * inverse[up+1] * inverse[other-need+up+1]
+			pUp = float64(pUp * (float64((need-up)*(marked-up)) * inverse[up+1] * inverse[other-need+up+1]))
 			up++
 			if u -= pUp; u <= 0 {
 				return up
 			}
 		}
 		if down > low {
-			pDown *= float64(down*(other-need+down)) * inverse[need-down+1] * inverse[marked-down+1]
+			pDown = float64(pDown * (float64(down*(other-need+down)) * inverse[need-down+1] * inverse[marked-down+1]))
 			down--
 			if u -= pDown; u <= 0 {
 				return down

@@ -43,7 +43,7 @@ func noncentralOne(x, lambda float64) tails {
 // x^(a+j)·e^−x/Γ(a+j+1), so the upper tail is added upwards and the lower one, which rises the other way, downwards. What
 // lies beyond the first index is less than 2^-60 of the tail, because there both factors fall.
 func noncentralSum(x, a, m float64, upper bool) float64 {
-	spread := 12*math.Sqrt(m+1) + 60
+	spread := float64(12*math.Sqrt(m+1)) + 60
 	start := math.Max(0, math.Floor(m-spread))
 	if !upper {
 		start = math.Floor(m + spread)
@@ -62,14 +62,14 @@ func noncentralSum(x, a, m float64, upper bool) float64 {
 		if upper {
 			tail += term
 			j++
-			term *= x / (a + j)
+			term = float64(term * (x / (a + j)))
 			weight *= m / j
 		} else {
 			if j == 0 {
 				break
 			}
 			weight *= j / m
-			term *= (a + j) / x
+			term = float64(term * ((a + j) / x))
 			j--
 			tail += term
 		}
@@ -94,12 +94,12 @@ func noncentralSum(x, a, m float64, upper bool) float64 {
 // sankaran is the approximation that (X/(df+λ))^h is normal.
 func sankaran(x, df, lambda float64) tails {
 	total, twice := df+lambda, df+2*lambda
-	h := 1 - 2./3*(total*((df+3*lambda)/(twice*twice)))
+	h := 1 - float64(2./3*(total*((df+float64(3*lambda))/(twice*twice))))
 	p := twice / (total * total)
-	mHalf := (h - 1) * (1 - 3*h)
-	mean := 1 + h*p*(h-1-0.5*(2-h)*mHalf*p)
-	sd := h * math.Sqrt(2*p) * (1 + 0.5*mHalf*p)
-	return normalTails((exp(h*log(x/total)) - mean) / sd)
+	mHalf := float64((h - 1) * (1 - float64(3*h)))
+	mean := 1 + float64(h*p*(h-1-float64((2-h)*mHalf*p/2)))
+	sd := h * math.Sqrt(2*p) * (1 + float64(mHalf*p)/2)
+	return normalTails((exp(float64(h*log(x/total))) - mean) / sd)
 }
 
 // noncentralityFor is the λ at which the chosen tail at x has the given logarithm, or 0 where even λ = 0 has more in the

@@ -1,0 +1,222 @@
+package stats
+
+import "math"
+
+// An EValue measures evidence against a null hypothesis while the data grow: it may be looked at after every observation,
+// and testing may stop for any reason. Under the null the probability that it ever reaches 1/α is at most α (Ville's
+// inequality), so a test rejects when LnE ≥ ln(1/α).
+type EValue struct {
+	LnE float64 // natural logarithm of the e-value; +Inf when the null is impossible
+	P   float64 // min(1, 1/E): an anytime-valid p-value of this look
+	N   uint64  // observations
+}
+
+func newEValue(lnE float64, n uint64) EValue {
+	return EValue{LnE: lnE, P: math.Min(1, exp(-lnE)), N: n}
+}
+
+// Rejects reports whether the null is rejected at level alpha.
+func (e EValue) Rejects(alpha float64) bool { return e.LnE >= -log(alpha) }
+
+// Add multiplies two e-values for the same null from independent data: so strata are combined.
+func (e EValue) Add(o EValue) EValue { return newEValue(e.LnE+o.LnE, e.N+o.N) }
+
+// MultinomialE is the e-value of counts against given shares (which are scaled to sum 1): the likelihood of the counts under
+// a mixture of all shares, Dirichlet(1, …, 1), over that under the null,
+//
+//	ln E = ln B(1+x)/B(1) − Σ x·ln p.
+//
+// With the assignment shares of an experiment it is a test of sample ratio mismatch that can watch the experiment as it
+// runs. Without observations E is 1. ErrShape when lengths differ, ErrArgument when a share is negative, not finite, or all
+// are 0.
+//
+// Lindon & Malek, Anytime-valid inference for multinomial count data, NeurIPS 2022.
+func MultinomialE(c *Counts, shares []float64) (EValue, error) {
+	if c.Len() != len(shares) {
+		return EValue{}, shapeError("%d categories and %d shares", c.Len(), len(shares))
+	}
+	total := 0.0
+	for j, s := range shares {
+		if !(s >= 0) || math.IsInf(s, 1) {
+			return EValue{}, argumentError("share %v of category %d, want a number from 0 up", s, j)
+		}
+		total += s
+	}
+	if !(total > 0) || math.IsInf(total, 1) {
+		return EValue{}, argumentError("shares add up to %v", total)
+	}
+	// With n·x·ln x split off by Stirling's formula nothing cancels:
+	// Σ x·ln(x/np) is half the G statistic, and the factorials leave their rests.
+	n := float64(c.N())
+	ln, k := -lnFactorialRest(n), 0
+	for j, s := range shares {
+		x := float64(c.At(j))
+		if s == 0 {
+			if x > 0 {
+				return newEValue(math.Inf(1), c.N()), nil
+			}
+			continue
+		}
+		k++
+		expected := float64(n * (s / total))
+		if expected > 0 {
+			ln += float64(expected * deviance((x-expected)/expected))
+		}
+		ln += lnFactorialRest(x)
+	}
+	if c.N() == 0 {
+		return newEValue(0, 0), nil
+	}
+	// Γ(k)·n!/Γ(n+k) = Π j/(n+j), j = 1…k−1.
+	for j := 1; j < k; j++ {
+		ln += log(float64(j) / (n + float64(j)))
+	}
+	return newEValue(ln, c.N()), nil
+}
+
+// A Monitor is the e-value of MultinomialE one observation at a time, in constant time and space each: before category i
+// is counted, ln E grows by ln((1+x_i)/(k+n)) − ln p_i.
+type Monitor struct {
+	lnShares []float64
+	counts   []uint64
+	n        uint64
+	lnE      float64
+	highest  float64
+}
+
+// NewMonitor starts without observations. ErrArgument unless there are two or more shares, all above 0 and finite.
+func NewMonitor(shares []float64) (*Monitor, error) {
+	total := 0.0
+	for j, s := range shares {
+		if !(s > 0) || math.IsInf(s, 1) {
+			return nil, argumentError("share %v of category %d, want a number above 0", s, j)
+		}
+		total += s
+	}
+	if len(shares) < 2 || math.IsInf(total, 1) {
+		return nil, argumentError("%d shares that add up to %v", len(shares), total)
+	}
+	m := &Monitor{lnShares: make([]float64, len(shares)), counts: make([]uint64, len(shares))}
+	for j, s := range shares {
+		m.lnShares[j] = log(s / total)
+	}
+	return m, nil
+}
+
+// Observe counts one observation of a category; ErrShape when there is no such category.
+func (m *Monitor) Observe(category int) error {
+	if category < 0 || category >= len(m.counts) {
+		return shapeError("category %d of %d", category, len(m.counts))
+	}
+	m.lnE += log((1+float64(m.counts[category]))/(float64(len(m.counts))+float64(m.n))) - m.lnShares[category]
+	m.counts[category]++
+	m.n++
+	m.highest = math.Max(m.highest, m.lnE)
+	return nil
+}
+
+// EValue is the evidence now.
+func (m *Monitor) EValue() EValue { return newEValue(m.lnE, m.n) }
+
+// P is the anytime-valid p-value so far: 1 over the highest e-value at any look, which never rises again.
+func (m *Monitor) P() float64 { return exp(-m.highest) }
+
+// ProportionSequence is a confidence sequence for one proportion: an interval at every n such that all of them together cover
+// the truth with the given level. It holds the shares that the e-value of x in n against p, with a Beta(1, 1) mixture, does
+// not reject. ErrArgument for x > n or a level outside (0, 1). Without observations it is [0, 1].
+func ProportionSequence(x, n uint64, level float64) (Measure, error) {
+	if x > n {
+		return Measure{}, argumentError("%d successes in %d trials", x, n)
+	}
+	if !(level > 0 && level < 1) {
+		return Measure{}, argumentError("level %v, want between 0 and 1", level)
+	}
+	m := Measure{Name: "proportion", Level: level, High: 1}
+	if n == 0 {
+		return m, nil
+	}
+	fx, fn := float64(x), float64(n)
+	m.Value, m.Defined = fx/fn, true
+	bound := -log(1 - level)
+	// lnE at a logit; it grows with the distance from the estimate on either side.
+	evidence := func(logit float64) float64 { return lnBetaBinomialE(x, n, logit) - bound }
+	start := log((fx + 0.5) / (fn - fx + 0.5))
+	width := math.Sqrt(1/(fx+0.5) + 1/(fn-fx+0.5))
+	if x > 0 {
+		w := findRoot(func(l float64) float64 { return -evidence(l) }, start-float64(3*width), width)
+		m.Low = 1 / (1 + exp(-w))
+	}
+	if x < n {
+		w := findRoot(evidence, start+float64(3*width), width)
+		m.High = 1 / (1 + exp(-w))
+	}
+	m.Low, m.High = math.Min(m.Low, m.Value), math.Max(m.High, m.Value)
+	return m, nil
+}
+
+// lnBetaBinomialE is ln of ∫ Binomial likelihood over that at the share with the given logit: −ln(n+1) − ln Binomial(x).
+func lnBetaBinomialE(x, n uint64, logit float64) float64 {
+	p, q := 1/(1+exp(-logit)), 1/(1+exp(logit))
+	return -log(float64(n)+1) - lnBinomialProb(x, n, p, q)
+}
+
+// TwoProportionE is the e-value of two growing samples, the rows of f, against equal shares of the first column: the
+// likelihood under a uniform mixture of each row's share, over the greatest likelihood that one common share reaches,
+//
+//	ln E = ln B(1+a, 1+b) + ln B(1+c, 1+d) − s·ln(s/n) − (n−s)·ln(1−s/n),   s = a+c.
+//
+// It holds for any order in which the rows grow, and any way of choosing which. A little evidence is given away for that:
+// the null's share is not assumed, it is fitted.
+//
+// Wasserman, Ramdas & Balakrishnan, Universal inference, PNAS 117 (2020).
+func TwoProportionE(f Fourfold) EValue {
+	if f.n == 0 {
+		return newEValue(0, 0)
+	}
+	// −½G against independence is the gap between separate and common fit; the rest belongs to each row.
+	ln := -rowMixture(f.a, f.b) - rowMixture(f.c, f.d)
+	return newEValue(ln+f.halfG(), f.n)
+}
+
+// rowMixture is minus the logarithm of ∫ p^x·q^y dp over its maximum.
+func rowMixture(x, y uint64) float64 {
+	fx, fy := float64(x), float64(y)
+	n := fx + fy
+	return lnFactorialRest(n) - lnFactorialRest(fx) - lnFactorialRest(fy) + log1p(n)
+}
+
+// halfG is Σ O·ln(O/E), half of the G statistic.
+func (f Fourfold) halfG() float64 {
+	if f.degenerate() {
+		return 0
+	}
+	det, n := f.determinant(), float64(f.n)
+	sum := 0.0
+	for _, cell := range [4]struct {
+		r, c uint64
+		sign float64
+	}{{f.r1, f.c1, 1}, {f.r1, f.c2, -1}, {f.r2, f.c1, -1}, {f.r2, f.c2, 1}} {
+		r, c := float64(cell.r), float64(cell.c)
+		sum += float64(r * (c / n) * deviance(cell.sign*det/r/c))
+	}
+	return sum
+}
+
+// RiskDifferenceSequence is a confidence sequence for the difference of the shares of the first column, row 1 less row 2, from
+// a sequence for each row at half the error: wide, but valid at every look whatever decided when to look.
+func RiskDifferenceSequence(f Fourfold, level float64) (Measure, error) {
+	if !(level > 0 && level < 1) {
+		return Measure{}, argumentError("level %v, want between 0 and 1", level)
+	}
+	first, err := ProportionSequence(f.a, f.r1, (1+level)/2)
+	if err != nil {
+		return Measure{}, err
+	}
+	second, err := ProportionSequence(f.c, f.r2, (1+level)/2)
+	if err != nil {
+		return Measure{}, err
+	}
+	m := f.RiskDifference(0, Wald)
+	m.Low, m.High, m.Level = first.Low-second.High, first.High-second.Low, level
+	return m, nil
+}
