@@ -75,7 +75,7 @@ func TestEntryIsAllOrNothing(t *testing.T) {
 	r := ready(t)
 	r.must(&command.ExpireSessions{Ordinary: command.DeadIDs{Watermark: 3}})
 	r.add(t0, one(ordinary(5, 1)), plain(ab("x", "y", 1)))
-	before := r.hash()
+	before := r.Hash()
 	for name, tc := range map[string]struct {
 		parts []command.Part
 		cells cells
@@ -90,7 +90,7 @@ func TestEntryIsAllOrNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.wantParts(r.add(t0, tc.parts, tc.cells), false, tc.want...)
-			if after := r.hash(); after != before {
+			if after := r.Hash(); after != before {
 				t.Error("a refused entry left a trace")
 			}
 		})
@@ -123,8 +123,8 @@ func TestDataRefusalsAreRemembered(t *testing.T) {
 			again := tc.want
 			again.Duplicate = true
 			r.wantParts(r.add(t0, p, plain(ab("x", "y", 1))), false, again)
-			r.checkpoint()
-			r.crash()
+			r.Checkpoint()
+			r.Crash()
 			if got, _, ok := r.m.Seen(&p[0]); !ok || got != again {
 				t.Errorf("after a restart Seen = %+v, %v", got, ok)
 			}
@@ -183,7 +183,7 @@ func TestValuesThatCameMeanwhile(t *testing.T) {
 	r := ready(t)
 	first := r.encode(t0, one(ordinary(5, 1)), plain(ab("a", "x", 1), ab("b", "x", 2)))
 	second := r.encode(t0, one(ordinary(5, 2)), plain(ab("c", "x", 8), ab("b", "x", 4), ab("a", "z", 16)))
-	r.data(first, second)
+	r.Batch(first, second)
 	for v, want := range map[string]int64{"a": 1, "b": 6, "c": 8} {
 		if got := r.count(7, 0, v, "x"); got != want {
 			t.Errorf("count of %s = %d, want %d", v, got, want)
@@ -191,9 +191,9 @@ func TestValuesThatCameMeanwhile(t *testing.T) {
 	}
 	b := command.NewBuilder()
 	b.Part(ordinary(5, 3))
-	g := b.Group(7, 1, []uint32{r.store.Dict(7).Len(0), r.store.Dict(7).Len(1)})
-	x, _ := r.store.Dict(7).Lookup(1, "x")
-	known, _ := r.store.Dict(7).Lookup(0, "b")
+	g := b.Group(7, 1, []uint32{r.Store.Dict(7).Len(0), r.Store.Dict(7).Len(1)})
+	x, _ := r.Store.Dict(7).Lookup(1, "x")
+	known, _ := r.Store.Dict(7).Lookup(0, "b")
 	for code, delta := range map[uint32]int64{g.Code(0, "b", known): 5, g.Code(0, "b", 0): -11} {
 		if err := g.Add(0, []uint32{code, x}, delta); err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestValuesThatCameMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.wantParts(r.data(data)[0].(*AddResult), true, PartResult{}) // 6 + 5 − 11, though 6 − 11 is below zero
+	r.wantParts(r.Batch(data)[0].(*AddResult), true, PartResult{}) // 6 + 5 − 11, though 6 − 11 is below zero
 	if got := r.count(7, 0, "b", "x"); got != 0 {
 		t.Errorf("count of b = %d, want 0", got)
 	}
@@ -237,7 +237,7 @@ func TestSlots(t *testing.T) {
 	}
 	other := command.SlotsOf(m, 0)
 	other.Version = 2
-	if refusal, _ := r.apply(other).(*fsm.Refusal); refusal == nil || refusal.Code != fsm.Conflict {
+	if refusal, _ := r.Apply(other).(*fsm.Refusal); refusal == nil || refusal.Code != fsm.Conflict {
 		t.Errorf("slots of another shard: %v", refusal)
 	}
 }
@@ -276,8 +276,8 @@ func TestDeadSessionsStayDead(t *testing.T) {
 		}
 	}
 	check()
-	r.checkpoint()
-	r.crash()
+	r.Checkpoint()
+	r.Crash()
 	check()
 	if got := r.add(t0, one(durable(5, 2)), plain(ab("x", "y", 1))); !got.Applied {
 		t.Errorf("a durable session died with the ordinary ones: %+v", got)
@@ -304,7 +304,7 @@ func TestDropWindows(t *testing.T) {
 		t.Errorf("a dropped window takes counts: %+v", got)
 	}
 	for id, want := range map[schema.TableID]fsm.Code{7: fsm.InvalidOption, 99: fsm.UnknownTable} {
-		if refusal := r.apply(&command.DropWindows{ID: id, Before: 1}).(*fsm.Refusal); refusal == nil || refusal.Code != want {
+		if refusal := r.Apply(&command.DropWindows{ID: id, Before: 1}).(*fsm.Refusal); refusal == nil || refusal.Code != want {
 			t.Errorf("table %d: %v, want %v", id, refusal, want)
 		}
 	}
@@ -341,12 +341,12 @@ func TestHalts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := ready(t)
-			index := r.index + 2
-			results := r.data(good, tc.data, good)
-			if r.halted == nil || !strings.Contains(r.halted.Error(), tc.want) || !strings.Contains(r.halted.Error(), "entry 6 of term 1") || index != 6 {
-				t.Fatalf("halted with %v, want %q at entry %d", r.halted, tc.want, index)
+			index := r.Index + 2
+			results := r.Batch(good, tc.data, good)
+			if r.Halted == nil || !strings.Contains(r.Halted.Error(), tc.want) || !strings.Contains(r.Halted.Error(), "entry 6 of term 1") || index != 6 {
+				t.Fatalf("halted with %v, want %q at entry %d", r.Halted, tc.want, index)
 			}
-			if results[2] != fsm.ErrHalted || r.data(good)[0] != fsm.ErrHalted {
+			if results[2] != fsm.ErrHalted || r.Batch(good)[0] != fsm.ErrHalted {
 				t.Errorf("a halted machine went on: %v", results)
 			}
 		})

@@ -165,6 +165,10 @@ func (g *GroupBuilder) reset() {
 	g.last, g.sum, g.bytes, g.b = nil, 0, 0, nil
 }
 
+// Knows reports whether the group names every applied code of a dimension up to length, the length of its dictionary. If not, Code
+// must be asked for the codes of the values.
+func (g *GroupBuilder) Knows(dim int, length uint32) bool { return length <= g.dims[dim].known }
+
 // Code is the entry code of a value: applied, if it was applied (0 says no) when the group began, else a code of the entry's
 // own list. NULL has entry code 0 and needs no call.
 func (g *GroupBuilder) Code(dim int, value string, applied uint32) uint32 {

@@ -46,7 +46,7 @@ func examples() []Command {
 		&KeyBegin{Timed: at, Principal: "ann", Key: "k-1", BodyHash: [32]byte{1, 2}, MapVersion: 1, TTL: 86_400_000},
 		&KeyFinish{Timed: at, Principal: "ann", Key: "k-1", ID: 99, Response: []byte("ok")},
 		&SetSlots{Timed: SlotsOf(&slots, 2).Timed, Version: 1, Shard: 2, Owned: SlotsOf(&slots, 2).Owned},
-		&Bootstrap{Timed: at, ClusterID: [16]byte{1}, Incarnation: [16]byte{2}, Slots: slots},
+		&Bootstrap{Timed: at, ClusterID: [16]byte{1}, Incarnation: 2, Slots: slots},
 		&OpenSession{at, "ann", true},
 		&KeepAlive{at, []uint64{1, 300, 2}},
 		&CloseSession{at, 300, "ann"},
@@ -54,7 +54,7 @@ func examples() []Command {
 		&AlterTable{at, exampleTable(), "ann"},
 		&TruncateTable{at, 7, "ann"},
 		&SetContext{Timed: at, Name: "web", IfVersion: AnyVersion, Values: map[string]string{"b": "2", "a": "1"}, RevertTo: 4, By: "ann"},
-		&PutImport{Timed: at, Principal: "ann", Import: Import{Table: 7, FileHash: [32]byte{9}, Mapping: "a=1", Chunk: 1000, Session: 5, Name: "x.csv", Rows: 1, Rejected: 2, Chunks: 3, Done: true}, Again: true},
+		&PutImport{Timed: at, Principal: "ann", Import: Import{ID: "i1", Table: 7, TableName: "t", FileHash: "ab", Mapping: "a=1", Chunking: "1000", Session: 5, ChunksDone: 3, RowsCounted: 1, RowsRejected: 2, Complete: true}, IfVersion: 4, Again: true},
 		&PutNode{at, Node{"n1", "127.0.0.1:7481", "127.0.0.1:7480", "v1", true}},
 		&Lease{Timed: at, Op: Renew, Name: "retention", Holder: "n1", Fence: 12, TTL: 10_000},
 	}

@@ -10,7 +10,7 @@ import (
 type Bootstrap struct {
 	Timed
 	ClusterID   [16]byte
-	Incarnation [16]byte // random, new at every restore
+	Incarnation uint64 // random, new at every restore
 	Slots       schema.SlotMap
 }
 
@@ -18,19 +18,18 @@ func (*Bootstrap) Kind() Kind { return KindBootstrap }
 
 func (c *Bootstrap) encode(e *encoder) {
 	e.b = append(e.b, c.ClusterID[:]...)
-	e.b = append(e.b, c.Incarnation[:]...)
-	EncodeSlots(&e.b, &c.Slots)
+	e.uint(c.Incarnation)
+	e.slots(&c.Slots)
 }
 
 func (c *Bootstrap) decode(d *decoder) {
 	d.array(c.ClusterID[:])
-	d.array(c.Incarnation[:])
+	c.Incarnation = d.uint()
 	d.slots(&c.Slots)
 }
 
-// EncodeSlots appends m as its version and runs of equal owners.
-func EncodeSlots(b *[]byte, m *schema.SlotMap) {
-	e := encoder{*b}
+// slots writes m as its version and runs of equal owners.
+func (e *encoder) slots(m *schema.SlotMap) {
 	e.uint(m.Version)
 	for s := 0; s < schema.Slots; {
 		n := 1
@@ -41,7 +40,6 @@ func EncodeSlots(b *[]byte, m *schema.SlotMap) {
 		e.uint(uint64(m.Owner[s]))
 		s += n
 	}
-	*b = e.b
 }
 
 func (d *decoder) slots(m *schema.SlotMap) {
@@ -167,44 +165,46 @@ func (c *SetContext) decode(d *decoder) {
 
 // Import is the record of a file's import, kept so that a second run of it counts nothing twice.
 type Import struct {
-	Table    schema.TableID
-	FileHash [32]byte
-	Mapping  string // how columns became dimensions, canonical
-	Chunk    uint64 // rows of a chunk; chunk number = sequence
-	Session  uint64 // the durable session that the chunks are stamped with
-	Name     string // of the file, for people
-	Rows     uint64 // counted so far
-	Rejected uint64
-	Chunks   uint64 // done so far
-	Done     bool
+	ID           string // chosen by who imports, from the table and the file
+	Table        schema.TableID
+	TableName    string
+	FileHash     string
+	Mapping      string // how columns became dimensions, in a canonical form
+	Chunking     string // how rows became chunks; chunk number = sequence
+	Session      uint64 // the durable session that the chunks are stamped with
+	ChunksDone   uint64
+	RowsCounted  int64
+	RowsRejected int64
+	Complete     bool
 }
 
 func (m *Import) encode(e *encoder) {
+	e.str(m.ID)
 	e.uint(uint64(m.Table))
-	e.b = append(e.b, m.FileHash[:]...)
+	e.str(m.TableName)
+	e.str(m.FileHash)
 	e.str(m.Mapping)
-	e.uint(m.Chunk)
+	e.str(m.Chunking)
 	e.uint(m.Session)
-	e.str(m.Name)
-	e.uint(m.Rows)
-	e.uint(m.Rejected)
-	e.uint(m.Chunks)
-	e.flag(m.Done)
+	e.uint(m.ChunksDone)
+	e.int(m.RowsCounted)
+	e.int(m.RowsRejected)
+	e.flag(m.Complete)
 }
 
 func (m *Import) decode(d *decoder) {
-	m.Table = schema.TableID(d.uint())
-	d.array(m.FileHash[:])
-	m.Mapping, m.Chunk, m.Session, m.Name = d.str(), d.uint(), d.uint(), d.str()
-	m.Rows, m.Rejected, m.Chunks, m.Done = d.uint(), d.uint(), d.uint(), d.flag()
+	m.ID, m.Table, m.TableName = d.str(), schema.TableID(d.uint()), d.str()
+	m.FileHash, m.Mapping, m.Chunking = d.str(), d.str(), d.str()
+	m.Session, m.ChunksDone, m.RowsCounted, m.RowsRejected, m.Complete = d.uint(), d.uint(), d.int(), d.int(), d.flag()
 }
 
-// PutImport makes the record of an import or updates its progress. Another mapping or chunking of a file that the table knows
-// is refused, unless Again begins it anew.
+// PutImport makes the record of an import or updates it, if its version is still IfVersion (0: it does not exist). Another
+// mapping or chunking of a known file is refused, unless Again says that it is meant.
 type PutImport struct {
 	Timed
 	Principal string
 	Import    Import
+	IfVersion uint64
 	Again     bool
 }
 
@@ -213,13 +213,14 @@ func (*PutImport) Kind() Kind { return KindPutImport }
 func (c *PutImport) encode(e *encoder) {
 	e.str(c.Principal)
 	c.Import.encode(e)
+	e.uint(c.IfVersion)
 	e.flag(c.Again)
 }
 
 func (c *PutImport) decode(d *decoder) {
 	c.Principal = d.str()
 	c.Import.decode(d)
-	c.Again = d.flag()
+	c.IfVersion, c.Again = d.uint(), d.flag()
 }
 
 // Node is what the cluster knows of one member.
