@@ -43,10 +43,17 @@ func noncentralOne(x, lambda float64) tails {
 // x^(a+j)·e^−x/Γ(a+j+1), so the upper tail is added upwards and the lower one, which rises the other way, downwards. What
 // lies beyond the first index is less than 2^-60 of the tail, because there both factors fall.
 func noncentralSum(x, a, m float64, upper bool) float64 {
-	spread := float64(12*math.Sqrt(m+1)) + 60
-	start := math.Max(0, math.Floor(m-spread))
+	if !upper && m*(x/(a+1)) < 0x1p-60 { // the first term is all
+		t := gammaTails(a, x)
+		return t.lnLower() - m
+	}
+	// The summand is largest near the j with j·(a+j) = m·x, and falls from there at the pace of a Poisson variable.
+	half := a / 2
+	peak := float64(m*x) / (half + math.Sqrt(float64(half*half)+float64(m*x)))
+	spread := float64(12*math.Sqrt(peak+1)) + 60
+	start := math.Max(0, math.Floor(peak-spread))
 	if !upper {
-		start = math.Floor(m + spread)
+		start = math.Floor(peak + spread)
 	}
 	lnWeight := float64(start*log(m)) - m - lgamma(start+1)
 	t := gammaTails(a+start, x)

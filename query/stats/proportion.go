@@ -51,6 +51,9 @@ func Proportion(x, n uint64, level float64, method ProportionMethod) (Measure, e
 		w := wilson(x, n, z)
 		m.Low, m.High = w.low, w.high
 	}
+	if m.Low > m.High { // by rounding, at a level next to 0
+		m.Low, m.High = m.High, m.Low
+	}
 	return m, nil
 }
 
@@ -67,11 +70,12 @@ func wilson(x, n uint64, z float64) wilsonLimits {
 	// The product of the two roots of the quadratic is p²/(1+w): divided by the sum that does not cancel it gives the
 	// lower limit, and its mirror image the upper one.
 	reach := w/2 + root
-	limits := wilsonLimits{
-		low:   p * p / (p + reach),
-		high:  1 - float64(q*q/(q+reach)),
-		below: p * reach / (p + reach),
-		above: q * reach / (q + reach),
+	limits := wilsonLimits{high: 1}
+	if p > 0 {
+		limits.low, limits.below = p*p/(p+reach), p*reach/(p+reach)
+	}
+	if q > 0 {
+		limits.high, limits.above = 1-float64(q*q/(q+reach)), q*reach/(q+reach)
 	}
 	if p < 0.5 {
 		limits.high = (p + reach) / (1 + w)
