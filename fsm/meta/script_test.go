@@ -1,0 +1,259 @@
+package meta
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quipudb/quipu/fsm"
+	"github.com/quipudb/quipu/fsm/fsmtest"
+	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+const t0 = 1_700_000_000_000
+
+// rig is one replica of the meta group.
+type rig struct {
+	*fsmtest.Rig
+	m   *Machine
+	now int64
+}
+
+func newRig(t testing.TB) *rig {
+	r := &rig{now: t0}
+	r.Rig = fsmtest.New(t, func() fsm.Machine {
+		r.m = New()
+		return r.m
+	})
+	r.do(&command.TermStart{})
+	return r
+}
+
+// do stamps and applies a command.
+func (r *rig) do(c command.Command) *Result {
+	c.SetStamp(r.now)
+	return r.Apply(c).(*Result)
+}
+
+// TestScripts runs testdata/*.txt. A step is commands, one a line: a verb and key=value arguments.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			r := newRig(t)
+			sub := r.m.Feed().Subscribe(r.m.View().Revision)
+			fsmtest.Script(t, path, func(t *testing.T, step string) string {
+				var out []string
+				for line := range strings.Lines(step) {
+					if strings.HasPrefix(line, "#") {
+						continue
+					}
+					if s := strings.TrimSpace(r.line(t, &sub, strings.Fields(line))); s != "" {
+						out = append(out, s)
+					}
+				}
+				return strings.Join(out, "\n")
+			})
+		})
+	}
+}
+
+type args map[string]string
+
+func (a args) num(key string) uint64 {
+	n, _ := strconv.ParseUint(a[key], 10, 64)
+	return n
+}
+
+func (a args) millis(key string) int64 {
+	d, _ := time.ParseDuration(a[key])
+	return d.Milliseconds()
+}
+
+func (r *rig) line(t *testing.T, sub **Sub, words []string) string {
+	a := args{}
+	for _, w := range words[1:] {
+		k, v, _ := strings.Cut(w, "=")
+		a[k] = v
+	}
+	switch words[0] {
+	case "clock": // the leader's clock goes on
+		r.now += a.millis("by")
+		return ""
+	case "restart":
+		r.Checkpoint()
+		r.Crash()
+		*sub = r.m.Feed().Subscribe(r.m.View().Revision)
+		return ""
+	case "view":
+		return r.show()
+	case "changes":
+		return changes(*sub)
+	}
+	c := parse(words[0], a)
+	if c == nil {
+		t.Fatalf("no such command: %s", words[0])
+	}
+	return result(r.do(c))
+}
+
+func parse(verb string, a args) command.Command {
+	switch verb {
+	case "tick":
+		return &command.Tick{}
+	case "bootstrap":
+		return &command.Bootstrap{ClusterID: [16]byte{0xab}, Incarnation: 5, Slots: *schema.EvenSlotMap(2)}
+	case "open":
+		return &command.OpenSession{Principal: a["by"], Durable: a["durable"] == "yes"}
+	case "keepalive":
+		return &command.KeepAlive{IDs: []uint64{a.num("id")}}
+	case "close":
+		return &command.CloseSession{ID: a.num("id"), Principal: a["by"]}
+	case "create":
+		return &command.CreateTable{Table: table(a), By: a["by"]}
+	case "alter":
+		t := table(a)
+		t.ID, t.Version = schema.TableID(a.num("id")), a.num("version")
+		return &command.AlterTable{Table: t, By: a["by"]}
+	case "drop":
+		return &command.DropTable{ID: schema.TableID(a.num("id"))}
+	case "truncate":
+		return &command.TruncateTable{ID: schema.TableID(a.num("id"))}
+	case "dropwindows":
+		return &command.DropWindows{ID: schema.TableID(a.num("id")), Before: int64(a.num("before"))}
+	case "set":
+		c := &command.SetContext{Name: a["name"], IfVersion: a.num("if"), Delete: a["delete"] == "yes", RevertTo: a.num("revert"), By: a["by"], Values: map[string]string{}}
+		for _, k := range []string{"sample_rate", "window_sec", "label"} {
+			if v, ok := a[k]; ok {
+				c.Values[k] = v
+			}
+		}
+		if a["if"] == "any" {
+			c.IfVersion = command.AnyVersion
+		}
+		return c
+	case "import":
+		return &command.PutImport{Principal: a["by"], IfVersion: a.num("if"), Again: a["again"] == "yes", Import: command.Import{
+			ID: a["id"], Table: schema.TableID(a.num("table")), Mapping: a["mapping"], Session: a.num("session"), ChunksDone: a.num("done")}}
+	case "node":
+		return &command.PutNode{Node: command.Node{ID: a["id"], APIAddr: a["api"]}}
+	case "acquire", "renew", "release":
+		op := map[string]command.LeaseOp{"acquire": command.Acquire, "renew": command.Renew, "release": command.Release}[verb]
+		return &command.Lease{Op: op, Name: a["name"], Holder: a["holder"], Fence: a.num("fence"), TTL: a.millis("ttl")}
+	}
+	return nil
+}
+
+// table has text columns, written as cols=a,b!,c where b! is NOT NULL.
+func table(a args) schema.Table {
+	t := schema.Table{Measures: 1, Name: schema.Name{Database: "quipu", Schema: "public", Table: a["name"]},
+		Window: time.Duration(a.millis("window")) * time.Millisecond, Retention: time.Duration(a.millis("retention")) * time.Millisecond}
+	for _, col := range strings.Split(a["cols"], ",") {
+		name, notNull := strings.CutSuffix(col, "!")
+		t.Dims = append(t.Dims, schema.Dimension{Name: name, Type: schema.Text, NotNull: notNull, Default: schema.Null})
+	}
+	if a["key"] != "" {
+		t.PartitionBy = []int{int(a.num("key"))}
+	}
+	return t
+}
+
+func result(r *Result) string {
+	s := fmt.Sprintf("%d: ", r.Index)
+	if r.Refusal != nil {
+		s += r.Refusal.Error()
+	} else {
+		s += "ok"
+	}
+	if r.Session.ID != 0 {
+		s += fmt.Sprintf(" session %d of %s for %v", r.Session.ID, r.Session.Principal, r.Session.TTL())
+	}
+	if len(r.Ended) > 0 {
+		s += fmt.Sprintf(" ended %v", r.Ended)
+	}
+	if r.Table != nil {
+		s += fmt.Sprintf(" table %d version %d", r.Table.ID, r.Table.Version)
+	}
+	if r.Record != nil {
+		s += " " + record(*r.Record)
+	}
+	if r.Import != nil {
+		s += fmt.Sprintf(" import %s version %d mapping %s done %d", r.Import.ID, r.Import.Version, r.Import.Mapping, r.Import.ChunksDone)
+	}
+	if r.Lease != nil {
+		s += " " + lease(r.Lease)
+	}
+	return s
+}
+
+func record(r schema.Record) string {
+	return fmt.Sprintf("%s version %d by %s %v deleted=%v", r.Name, r.Version, r.ModifiedBy, r.Values, r.Deleted)
+}
+
+func lease(l *Lease) string {
+	return fmt.Sprintf("lease %s of %s fence %d until %+ds", l.Name, l.Holder, l.Fence, (l.Deadline-t0)/1000)
+}
+
+func (r *rig) show() string {
+	v := r.m.View()
+	var b strings.Builder
+	fmt.Fprintf(&b, "revision %d time %+ds cluster %q sessions %d catalog %d ended %d\n", v.Revision, (v.LogTime-t0)/1000, v.Cluster(), v.Sessions(), v.Catalog, v.Ended)
+	dead := v.DeadSessions()
+	fmt.Fprintf(&b, "dead ordinary %v durable %v\n", dead.Ordinary, dead.Durable)
+	for _, t := range v.Tables() {
+		cutoff, _ := v.Cutoff(t.ID)
+		var dims []string
+		for _, d := range t.Dims {
+			dims = append(dims, d.Name)
+		}
+		fmt.Fprintf(&b, "table %d %s version %d (%s) cutoff %d\n", t.ID, t.Name, t.Version, strings.Join(dims, ","), cutoff)
+		if named, ok := v.TableByName(t.Name); !ok || named != t {
+			fmt.Fprintf(&b, "  not found by its name\n")
+		}
+	}
+	for _, rec := range v.Contexts("") {
+		fmt.Fprintf(&b, "context %s, %d versions\n", record(rec), len(v.History(rec.Name)))
+	}
+	for _, m := range v.Imports() {
+		fmt.Fprintf(&b, "import %s version %d of table %d done %d\n", m.ID, m.Version, m.Table, m.ChunksDone)
+	}
+	for _, n := range v.Nodes() {
+		fmt.Fprintf(&b, "node %s at %s\n", n.ID, n.APIAddr)
+	}
+	for _, l := range sorted(v.leases) {
+		fmt.Fprintln(&b, lease(l))
+	}
+	return b.String()
+}
+
+func changes(sub *Sub) string {
+	list, _, err := sub.poll()
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	for _, c := range list {
+		fmt.Fprintf(&b, "%d kind %d", c.Revision, c.Kind)
+		if c.TableID != 0 {
+			fmt.Fprintf(&b, " table %d", c.TableID)
+		}
+		if c.Before != 0 {
+			fmt.Fprintf(&b, " before %d", c.Before)
+		}
+		if c.Record != nil {
+			fmt.Fprintf(&b, " %s", record(*c.Record))
+		}
+		if c.Name != "" {
+			fmt.Fprintf(&b, " name %s", c.Name)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
