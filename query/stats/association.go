@@ -97,20 +97,17 @@ func (r Result) CramersVInterval(level float64) (Measure, error) {
 	return m, nil
 }
 
-// phiSigned is φ of a 2×2 table with the sign of ad − bc: D/√(R₁·R₂·C₁·C₂). Undefined with an empty margin.
-func phiSigned(t *Table) Measure {
-	f := t.frame
-	if t.rows != 2 || t.cols != 2 || f.DF() != 1 {
+// PhiSigned is the correlation of the two variables of a 2×2 table, −1…1: φ with the sign of ad − bc; see Fourfold.Phi. It
+// is undefined for other shapes and with an empty margin.
+func PhiSigned(t *Table) Measure {
+	f, err := t.Fourfold()
+	if err != nil {
 		return undefined("phi_signed")
 	}
-	d := residualFloat(f.n, uint64(t.At(0, 0)), f.rows[0], f.cols[0])
-	v := d / math.Sqrt(mul128(f.rows[0], f.rows[1]).float()) / math.Sqrt(mul128(f.cols[0], f.cols[1]).float())
-	return measure("phi_signed", math.Max(-1, math.Min(1, v)))
+	m := f.Phi()
+	m.Value = math.Max(-1, math.Min(1, m.Value))
+	return m
 }
-
-// PhiSigned is the correlation of the two variables of a 2×2 table, −1…1: φ with the sign of ad − bc. It is undefined
-// for other shapes and with an empty margin.
-func PhiSigned(t *Table) Measure { return phiSigned(t) }
 
 // CramersV is Cramér's V of a table, with its standard error; see Result.CramersV. The only error is ErrEmpty.
 func CramersV(t *Table) (Measure, error) {

@@ -132,7 +132,7 @@ func Yates(t *Table) (Result, error) {
 	}
 	r := f.result("Pearson chi-square with Yates' correction", x)
 	if r.DF == 1 {
-		r.Effect = phiSigned(t)
+		r.Effect = PhiSigned(t)
 	}
 	return r, nil
 }

@@ -28,15 +28,12 @@ func (a u128) sub(b u128) u128 {
 	return u128{hi, lo}
 }
 
-// absDiff is |a−b| and whether a < b.
+// absDiff is |a−b| and whether a < b, without a branch: signs of residuals are random.
 func (a u128) absDiff(b u128) (u128, bool) {
 	lo, borrow := bits.Sub64(a.lo, b.lo, 0)
 	hi, borrow := bits.Sub64(a.hi, b.hi, borrow)
-	if borrow == 0 {
-		return u128{hi, lo}, false
-	}
-	lo, carry := bits.Add64(^lo, 1, 0)
-	return u128{^hi + carry, lo}, true
+	lo, carry := bits.Add64(lo^-borrow, borrow, 0)
+	return u128{hi: (hi ^ -borrow) + carry, lo: lo}, borrow != 0
 }
 
 func (a u128) isZero() bool { return a.hi|a.lo == 0 }
@@ -49,7 +46,12 @@ func (a u128) float() float64 {
 	if a.hi == 0 {
 		return float64(a.lo)
 	}
-	return float64(float64(a.hi)*0x1p64) + float64(a.lo)
+	return float64(float64(a.hi)*0x1p64) + halves(a.lo)
+}
+
+// halves is float64(v) by way of two signed conversions, which have no branch for the top bit; their sum is rounded once.
+func halves(v uint64) float64 {
+	return float64(float64(int64(v>>32))*0x1p32) + float64(int64(v&0xffffffff))
 }
 
 func (a u128) big() *big.Int {

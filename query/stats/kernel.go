@@ -1,9 +1,6 @@
 package stats
 
-import (
-	"math"
-	"math/bits"
-)
+import "math"
 
 // The Pearson kernels add the term of each non-zero cell,
 //
@@ -12,72 +9,113 @@ import (
 // to an exact Sum. Roundings: x 2 units of 2⁻⁵³ (1 below 2⁵³·2⁶⁴, 0 below 2⁵³), which count twice; n·R 2; two
 // reciprocals and the conversion of C 3; three products 3. Each is relative to a quantity that is multiplied, so the term is
 // within 12·2⁻⁵³ of the truth, within 7·2⁻⁵³ when n < 2⁵³, and so is the sum, since no term is negative. D² stays
-// below 2²⁵⁶ and a term above 2⁻¹⁹², so nothing over- or underflows and every term is normal: that lets the kernels split
-// it without tests. The three of them give the same terms, and therefore the same bits.
+// below 2²⁵⁶ and a term above 2⁻¹⁹², so nothing over- or underflows and every term is normal and fits a window. The three of them give the same terms, and therefore the same bits.
 
-// pearsonRowSmall is pearsonRow for n < 2³¹, where both products fit an int64.
-func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64) {
-	n, r, scale := int64(f.n), int64(f.rows[i]), f.rowScale[i]
-	cols := f.cols[:len(row)]
-	gamma := f.colScale[:len(row)]
-	at := uint64(32)
-	lo, hi := s.bins[at].lo, s.bins[at].hi
-	for j, o := range row {
-		d := n*o - r*int64(cols[j])
-		if o == 0 || d == 0 {
-			continue
-		}
-		x := float64(d)
-		t := float64(x*x) * float64(scale*gamma[j])
-		b := math.Float64bits(t)
-		e := b>>52 + sumOffset
-		if e>>5 != at {
-			s.bins[at] = u128{hi: hi, lo: lo}
-			at = e >> 5
-			lo, hi = s.bins[at].lo, s.bins[at].hi
-		}
-		m := b&significand | 1<<52
-		var carry uint64
-		lo, carry = bits.Add64(lo, m<<(e&31), 0)
-		hi += m>>1>>(63-e&31&63) + carry
+// addRow adds row i and gives the number of its non-zero cells and Σ C over them.
+func (s *Sum) addRow(f *Frame, i int, row []int64) (nonzero, colMass uint64) {
+	kernel := pearsonRow
+	if f.small {
+		kernel = pearsonRowSmall
 	}
-	s.bins[at] = u128{hi: hi, lo: lo}
+	cols, scales := f.cols[:len(row)], f.colScale
+	for len(row) > 0 {
+		k := min(len(row), windowMax)
+		n, c := kernel(s, f, i, row[:k], cols[:k], scales[:k])
+		nonzero, colMass = nonzero+n, colMass+c
+		row, cols, scales = row[k:], cols[k:], scales[k:]
+	}
+	return nonzero, colMass
 }
 
-// pearsonRow adds row i of a table of any size.
-func pearsonRow(s *Sum, f *Frame, i int, row []int64) {
-	n, r, scale := f.n, f.rows[i], f.rowScale[i]
-	cols := f.cols[:len(row)]
-	gamma := f.colScale[:len(row)]
-	run := s.run()
+// pearsonRowSmall is for n < 2³¹, where both products fit an int64.
+func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (nonzero, colMass uint64) {
+	n, r, scale := int64(f.n), int64(f.rows[i]), f.rowScale[i]
+	cols, scales = cols[:len(row)], scales[:len(row)]
+	w := windowOf(1)
 	for j, o := range row {
 		if o == 0 {
 			continue
 		}
-		d, _ := residual(n, uint64(o), r, cols[j])
+		c := cols[j]
+		nonzero++
+		colMass += c
+		d := n*o - r*int64(c)
+		if d == 0 {
+			continue
+		}
+		x := float64(d)
+		t := float64(x*x) * float64(scale*scales[j])
+		if windowIndex(t) != w.at {
+			w = s.move(w, t)
+		}
+		w = w.add(t)
+	}
+	s.flush(w)
+	return nonzero, colMass
+}
+
+// pearsonRow is for tables of any size.
+func pearsonRow(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (nonzero, colMass uint64) {
+	n, r, scale := f.n, f.rows[i], f.rowScale[i]
+	cols, scales = cols[:len(row)], scales[:len(row)]
+	w := windowOf(1)
+	for j, o := range row {
+		if o == 0 {
+			continue
+		}
+		c := cols[j]
+		nonzero++
+		colMass += c
+		d, _ := mul128(n, uint64(o)).absDiff(mul128(r, c))
 		if d.isZero() {
 			continue
 		}
 		x := d.float()
-		run.add(float64(x*x) * float64(scale*gamma[j]))
+		t := float64(x*x) * float64(scale*scales[j])
+		if windowIndex(t) != w.at {
+			w = s.move(w, t)
+		}
+		w = w.add(t)
 	}
-	run.flush()
+	s.flush(w)
+	return nonzero, colMass
 }
 
-// pearsonCells adds cells in coordinate form.
-func pearsonCells(s *Sum, f *Frame, c Triples) {
+// addCells adds cells in coordinate form and gives the number of non-zero ones and Σ R·C over them.
+func (s *Sum) addCells(f *Frame, c Triples) (nonzero uint64, mass u128) {
+	for len(c.Count) > 0 {
+		k := min(len(c.Count), windowMax)
+		n, m := pearsonCells(s, f, Triples{c.Row[:k], c.Col[:k], c.Count[:k]})
+		nonzero, mass = nonzero+n, mass.add(m)
+		c = Triples{c.Row[k:], c.Col[k:], c.Count[k:]}
+	}
+	return nonzero, mass
+}
+
+func pearsonCells(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
 	rows, cols := c.Row[:len(c.Count)], c.Col[:len(c.Count)]
-	run := s.run()
+	w := windowOf(1)
 	for k, o := range c.Count {
+		if o == 0 {
+			continue
+		}
 		i, j := rows[k], cols[k]
-		d, _ := residual(f.n, uint64(o), f.rows[i], f.cols[j])
-		if o == 0 || d.isZero() {
+		rc := mul128(f.rows[i], f.cols[j])
+		nonzero++
+		mass = mass.add(rc)
+		d, _ := mul128(f.n, uint64(o)).absDiff(rc)
+		if d.isZero() {
 			continue
 		}
 		x := d.float()
-		run.add(float64(x*x) * float64(f.rowScale[i]*f.colScale[j]))
+		t := float64(x*x) * float64(f.rowScale[i]*f.colScale[j])
+		if windowIndex(t) != w.at {
+			w = s.move(w, t)
+		}
+		w = w.add(t)
 	}
-	run.flush()
+	s.flush(w)
+	return nonzero, mass
 }
 
 // cell holds what the other terms of a non-zero cell are made of.

@@ -65,20 +65,18 @@ func (p *Partial) AddRow(f *Frame, i int, row []int64) {
 	if f.rows[i] == 0 {
 		return
 	}
+	var nonzero, colMass uint64 // the columns' sum is at most n
 	if s := p.sum(KindPearson); s != nil {
-		if f.small {
-			pearsonRowSmall(s, f, i, row)
-		} else {
-			pearsonRow(s, f, i, row)
+		nonzero, colMass = s.addRow(f, i, row)
+	} else {
+		for j, o := range row {
+			if o != 0 {
+				nonzero++
+				colMass += f.cols[j]
+			}
 		}
 	}
-	var colMass uint64
-	for j, o := range row {
-		if o != 0 {
-			colMass += f.cols[j] // at most n
-			p.cells++
-		}
-	}
+	p.cells += nonzero
 	p.mass = p.mass.add(mul128(f.rows[i], colMass))
 	if p.kinds&^KindPearson == 0 {
 		return
@@ -93,16 +91,22 @@ func (p *Partial) AddRow(f *Frame, i int, row []int64) {
 // AddCells adds cells in coordinate form, row and column being positions in f. It allocates nothing; zeros are skipped.
 func (p *Partial) AddCells(f *Frame, c Triples) {
 	if s := p.sum(KindPearson); s != nil {
-		pearsonCells(s, f, c)
-	}
-	others := p.kinds&^KindPearson != 0
-	for k, o := range c.Count {
-		if o == 0 {
-			continue
+		nonzero, mass := s.addCells(f, c)
+		p.cells += nonzero
+		p.mass = p.mass.add(mass)
+	} else {
+		for k, o := range c.Count {
+			if o != 0 {
+				p.cells++
+				p.mass = p.mass.add(mul128(f.rows[c.Row[k]], f.cols[c.Col[k]]))
+			}
 		}
-		p.cells++
-		p.mass = p.mass.add(mul128(f.rows[c.Row[k]], f.cols[c.Col[k]]))
-		if others {
+	}
+	if p.kinds&^KindPearson == 0 {
+		return
+	}
+	for k, o := range c.Count {
+		if o != 0 {
 			p.addOthers(f, c.Row[k], c.Col[k], uint64(o))
 		}
 	}

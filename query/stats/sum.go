@@ -12,7 +12,7 @@ import (
 // How. A finite x is m·2^(e−1075) with |m| < 2⁵³ and 1 ≤ e ≤ 2046. Bin k holds, as a 128-bit integer in two's
 // complement, the sum of m·2^((e+16) mod 32) over all x with ⌊(e+16)/32⌋ = k, so the value is Σ bin_k·2^(32k−1091): integers,
 // added without rounding, hence associative and commutative. One addition touches one bin (an add and an add with
-// carry), and no carry runs between bins; a kernel keeps the bin it is at in registers.
+// carry), and no carry runs between bins.
 //
 // Bound. |m|·2³¹ < 2⁸⁴, so a bin cannot overflow before 2⁴³ additions; a Sum decoded or merged counts with the additions
 // that made it. Float carries the bins into one integer and rounds it once, so
@@ -74,35 +74,49 @@ func (s *Sum) addSpecial(x float64) {
 	}
 }
 
-// binRun adds positive terms to a Sum and holds the bin that it is at, so that the usual term costs two register
-// additions. It must be flushed.
-type binRun struct {
-	sum *Sum
-	at  uint64 // index of the bin held
-	bin u128
+// window gathers positive terms of one bin in two integers, without a shift or a carry: what the kernels hold in
+// registers. With y the term in units of the bin's 2⁴²nd bit, it adds ⌊y⌋ to q and the 42 bits below to l; scaling by a
+// power of two, truncating and subtracting are exact. It must be flushed after windowMax terms.
+type window struct {
+	at    uint64 // index of the bin
+	scale float64
+	q, l  int64
 }
 
-func (s *Sum) run() binRun { return binRun{sum: s, at: 32, bin: s.bins[32]} }
+const windowMax = 1 << 20
 
-// add adds a finite normal x > 0.
-func (r *binRun) add(x float64) {
-	b := math.Float64bits(x) + sumOffset<<52
-	if b>>57 != r.at {
-		r.move(b >> 57)
-	}
-	m := (b-sumOffset<<52)&significand | 1<<52
-	shift := b >> 52 & 31
+// windowOf is the empty window that holds the positive normal term t between 2⁻⁵⁰⁰ and 2⁵⁰⁰.
+func windowOf(t float64) window {
+	at := windowIndex(t)
+	return window{at: at, scale: math.Float64frombits((1023 + 1049 - 32*at) << 52)}
+}
+
+func windowIndex(t float64) uint64 { return (math.Float64bits(t) + sumOffset<<52) >> 57 }
+
+// add gathers t, which must lie in the window.
+func (w window) add(t float64) window {
+	y := float64(t * w.scale)
+	q := int64(y)
+	w.q += q
+	w.l += int64(float64(y-float64(q)) * 0x1p42)
+	return w
+}
+
+// flush adds what the window gathered: (q·2⁴² + l) units of its bin.
+func (s *Sum) flush(w window) {
 	var carry uint64
-	r.bin.lo, carry = bits.Add64(r.bin.lo, m<<shift, 0)
-	r.bin.hi += m>>1>>(63-shift) + carry
+	p := &s.bins[w.at]
+	p.lo, carry = bits.Add64(p.lo, uint64(w.q)<<42, 0)
+	p.hi += uint64(w.q)>>22 + carry
+	p.lo, carry = bits.Add64(p.lo, uint64(w.l), 0)
+	p.hi += carry
 }
 
-func (r *binRun) move(to uint64) {
-	r.sum.bins[r.at] = r.bin
-	r.at, r.bin = to, r.sum.bins[to]
+// move flushes w and opens the window of t.
+func (s *Sum) move(w window, t float64) window {
+	s.flush(w)
+	return windowOf(t)
 }
-
-func (r *binRun) flush() { r.sum.bins[r.at] = r.bin }
 
 // Merge adds another sum, exactly.
 func (s *Sum) Merge(o *Sum) {

@@ -93,11 +93,14 @@ func BenchmarkSum(b *testing.B) {
 	var e exponentSum
 	var c neumaier
 	run("bins", func() {
-		r := s.run()
+		w := windowOf(1)
 		for _, x := range xs {
-			r.add(x)
+			if windowIndex(x) != w.at {
+				w = s.move(w, x)
+			}
+			w = w.add(x)
 		}
-		r.flush()
+		s.flush(w)
 	})
 	run("limbs70", func() {
 		for _, x := range xs {
