@@ -218,6 +218,6 @@ func (m *Machine) loadLease(v []byte) error {
 	r := row.Read(v)
 	l := &Lease{Name: r.String(), Holder: r.String(), Fence: r.Uint(), TTL: r.Int(), Deadline: r.Int()}
 	m.next.leases[l.Name] = l
-	heap.Push(&m.ends, ending{at: l.Deadline, lease: l.Name})
+	heap.Push(&m.ends, endingOf(l))
 	return r.End()
 }
