@@ -7,6 +7,7 @@ import (
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/errcode/known"
 	"google.golang.org/grpc"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) finish(method string, start time.Time, err *error) {
 	}
 	code := errcode.Code("OK")
 	if *err != nil {
-		e := errcode.From(*err)
+		e := known.From(*err)
 		code = e.Code
 		if code == errcode.Internal || code == errcode.Corrupt {
 			s.opts.Logger.Error("request failed", "method", method, "err", *err)
