@@ -56,11 +56,17 @@ func (r *Rig) open() {
 	if err != nil {
 		r.T.Fatal(err)
 	}
-	r.Bridge, err = fsm.NewBridge(r.machine(), r.Store, fsm.Options{Halt: func(err error) { r.Halted = err }})
-	if err != nil {
+	r.Reload()
+	r.Index = r.Store.Applied().Index
+}
+
+// Reload lets a new machine read the store, as after a state from elsewhere was installed.
+func (r *Rig) Reload() {
+	r.T.Helper()
+	var err error
+	if r.Bridge, err = fsm.NewBridge(r.machine(), r.Store, fsm.Options{Halt: func(err error) { r.Halted = err }}); err != nil {
 		r.T.Fatal(err)
 	}
-	r.Index = r.Store.Applied().Index
 }
 
 // Crash cuts the power and starts again: what was not made durable is lost, and Index is what is left.
