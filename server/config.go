@@ -1,0 +1,71 @@
+// Package server assembles a node: the meta group and the shards, the router, the snapshot rounds, the query engine and the edges. One node
+// is one process (or a part of one, in tests and in the demonstration), and one data directory.
+//
+//	n, err := server.Open(ctx, server.Config{DataDir: "./data"})
+//	defer n.Close()
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config says where a node lives and what it may use. DataDir is required.
+type Config struct {
+	DataDir    string
+	Shards     int   // of a new cluster, 1 to 64; fixed from then on. Default 4
+	CellMemory int64 // bytes for cells, dictionaries and sessions. Default a quarter of the machine's memory
+	DiskFree   int64 // bytes below which writes are refused. Default 512 MiB; negative: no bound
+
+	Now    func() time.Time // default time.Now
+	Halt   func(error)      // called once when the node can no longer keep its promises; the node stops serving by itself
+	Logger *slog.Logger     // default: discard
+}
+
+const (
+	shardsDefault   = 4
+	shardsMax       = 64
+	cellMemoryMin   = 16 << 20
+	diskFreeDefault = 512 << 20
+)
+
+func (c Config) complete() (Config, error) {
+	if c.DataDir == "" {
+		return c, errors.New("server: a node needs a data directory")
+	}
+	if c.Shards == 0 {
+		c.Shards = shardsDefault
+	}
+	if c.Shards < 1 || c.Shards > shardsMax {
+		return c, fmt.Errorf("server: a cluster has 1 to %d shards, not %d", shardsMax, c.Shards)
+	}
+	if c.CellMemory == 0 {
+		c.CellMemory = physicalMemory() / 4
+	}
+	if c.CellMemory < cellMemoryMin {
+		return c, fmt.Errorf("server: %d bytes of cell memory are less than the least of %d", c.CellMemory, cellMemoryMin)
+	}
+	if c.DiskFree == 0 {
+		c.DiskFree = diskFreeDefault
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// physicalMemory is the machine's, or 2 GiB if it does not say.
+func physicalMemory() int64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 2 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/quipudb/quipu/fsm/counter"
+	"github.com/quipudb/quipu/fsm/meta"
+	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// view is the metadata at one revision, as the router asks for it.
+type view struct{ *meta.View }
+
+// Table finds a table by name, or nil.
+func (v view) Table(name schema.Name) *schema.Table {
+	t, _ := v.TableByName(name)
+	return t
+}
+
+// SlotMap is that of the cluster.
+func (v view) SlotMap() *schema.SlotMap { return v.Slots }
+
+// Session finds a live session.
+func (v view) Session(id uint64) (router.Session, bool) {
+	s, ok := v.View.Session(id)
+	return router.Session{Principal: s.Principal, Durable: s.Durable}, ok
+}
+
+func (n *Node) view() *view { return &view{n.machine.View()} }
+
+// View is the newest one here.
+func (n *Node) View() router.View { return *n.view() }
+
+// Refresh waits until the view here holds everything acknowledged before the call.
+func (n *Node) Refresh(ctx context.Context) error {
+	index, _, err := n.meta.ReadIndex(ctx)
+	if err != nil {
+		return err
+	}
+	snap, err := n.meta.Snapshot(ctx, index)
+	if err != nil {
+		return err
+	}
+	defer snap.Release()
+	return n.meta.Gate().Pass(ctx, snap.Applied().Index)
+}
+
+// metaCommand proposes to the meta group and turns a refusal into an error. The result is given in both cases.
+func (n *Node) metaCommand(ctx context.Context, c command.Command) (*meta.Result, error) {
+	answer, _, err := n.meta.Propose(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := answer.(*meta.Result)
+	if !ok {
+		return nil, fmt.Errorf("server: the meta group answered %v with a %T", c.Kind(), answer)
+	}
+	if r.Refusal != nil {
+		return r, refusal(r.Refusal)
+	}
+	return r, nil
+}
+
+func (n *Node) shard(id schema.ShardID) *shard { return n.shards[id] }
+
+// Propose hands a part to the leader of its shard.
+func (n *Node) Propose(id schema.ShardID, p *replica.Part) *replica.Pending {
+	return n.shard(id).proposer.Propose(p)
+}
+
+// Command proposes a single command to a shard.
+func (n *Node) Command(ctx context.Context, id schema.ShardID, c command.Command) (any, error) {
+	return n.shard(id).command(ctx, c)
+}
+
+// CatchUp makes a shard apply the definition of a table.
+func (n *Node) CatchUp(ctx context.Context, id schema.ShardID, t *schema.Table) error {
+	return n.shard(id).setTable(ctx, t)
+}
+
+// keyRecord reads a shard's answer to KeyBegin and KeyFinish.
+func keyRecord(answer any) (router.KeyRecord, error) {
+	r, ok := answer.(*counter.KeyResult)
+	if !ok {
+		return router.KeyRecord{}, fmt.Errorf("server: a shard answered a key with a %T", answer)
+	}
+	if r.Refusal != nil {
+		return router.KeyRecord{}, refusal(r.Refusal)
+	}
+	return router.KeyRecord{ID: r.ID, Done: r.Done, Response: r.Response, Expires: r.Expires}, nil
+}
+
+// Write counts a batch.
+func (n *Node) Write(ctx context.Context, b *router.Batch) (*router.Result, error) {
+	if err := n.Ready(); err != nil {
+		return nil, err
+	}
+	return n.router.Write(ctx, b)
+}
+
+// expired is the answer to a keep-alive of sessions that are gone.
+func expired(ids []uint64) error {
+	return errcode.New(errcode.SessionExpired, "sessions %v have expired or were never opened", ids).
+		WithHint("what was sent under them and not acknowledged may have been counted; open a new session for new batches only")
+}

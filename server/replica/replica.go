@@ -1,0 +1,369 @@
+// Package replica is this node's member of one Raft group: the log, the state machine and its store, the gate that holds answers back
+// for snapshot rounds, and the proposer that makes log entries of the parts that arrive.
+//
+//	r, err := replica.Open(ctx, replica.Options{Group: transport.Shard(3), Dir: dir, Machine: counter.New(), …})
+//	result, index, err := r.Propose(ctx, &command.SetTable{Table: t})
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
+
+	"github.com/quipudb/quipu/fsm"
+	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/transport"
+	"github.com/quipudb/quipu/storage"
+	"github.com/quipudb/quipu/storage/raftlog"
+)
+
+// Options say which group a replica belongs to and what it shares with the others of the node.
+type Options struct {
+	Group     transport.Group
+	Dir       string
+	NodeID    string
+	Bootstrap bool // an empty directory becomes a group with this node as its only voter; otherwise it is refused
+	Machine   fsm.Machine
+	LogTime   func() int64 // of the machine as applied, Unix milliseconds
+	Transport raft.Transport
+	Addr      raft.ServerAddress
+
+	Memory    *storage.Memory
+	Cache     *pebble.Cache
+	FileCache *pebble.FileCache
+
+	CommitTimeout time.Duration    // 5 ms if zero
+	Disk          func() error     // why nothing may be written now (DISK_FULL), or nil; answers from memory
+	Now           func() time.Time // time.Now if nil
+	Halt          func(error)      // stops the node
+	Logger        *slog.Logger
+}
+
+// Replica is a member of a group. Close it.
+type Replica struct {
+	o       Options
+	log     *slog.Logger
+	raftlog *raftlog.Log
+	store   *storage.Store
+	raft    *raft.Raft
+	gate    *Gate
+	bytes   atomic.Uint64 // of entries proposed here
+	entries atomic.Uint64
+
+	notify chan bool
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	halted atomic.Pointer[error]
+	led    chan struct{} // closed when this replica has led for the first time
+	ledOne sync.Once
+}
+
+// Open opens the group's directory, checks that log and state fit together, and starts Raft. A state that cannot be served is refused
+// with the file that is at fault.
+func Open(o Options) (_ *Replica, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CommitTimeout == 0 {
+		o.CommitTimeout = 5 * time.Millisecond
+	}
+	r := &Replica{o: o, log: o.Logger.With("group", o.Group.String()), notify: make(chan bool, 16), led: make(chan struct{})}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("group %s: %w", o.Group, err), r.closeStores())
+		}
+	}()
+	if r.raftlog, err = raftlog.Open(o.Dir, raftlog.Options{Halt: r.halt}); err != nil {
+		return nil, err
+	}
+	r.store, err = storage.Open(storage.Options{Dir: o.Dir, Memory: o.Memory, Cache: o.Cache, FileCache: o.FileCache, Logger: r.log, Halt: r.halt})
+	if err != nil {
+		return nil, err
+	}
+	if err = r.reconcile(); err != nil {
+		return nil, err
+	}
+	if err = r.startRaft(); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.wg.Go(func() { r.watchLeadership(ctx) })
+	r.wg.Go(func() { r.tend(ctx) })
+	return r, nil
+}
+
+// reconcile holds the log against the state: the state may be behind the log, never the other way round, unless the log lost entries that
+// the state has.
+func (r *Replica) reconcile() error {
+	durable := r.store.Durable().Index
+	first, err := r.raftlog.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := r.raftlog.LastIndex()
+	if err != nil {
+		return err
+	}
+	voted, err := r.raftlog.HasVoted()
+	switch {
+	case err != nil:
+		return err
+	case !voted && durable == 0 && last == 0:
+		if !r.o.Bootstrap {
+			return fmt.Errorf("%s is empty, but this node is a voter of the group: a voter without memory could vote twice. "+
+				"Restore the directory, or join with an empty data directory as a new node", r.raftlog.Path())
+		}
+		return nil
+	case !voted:
+		return fmt.Errorf("%s knows no term, but the state beside it is at index %d: the log was replaced", r.raftlog.Path(), durable)
+	case last < durable: // everything in it lies at or below what is durable in the state
+		return r.raftlog.Reset()
+	case first > durable+1:
+		return fmt.Errorf("%s begins at entry %d, but the state is durable only up to %d: entries are missing", r.raftlog.Path(), first, durable)
+	}
+	return nil
+}
+
+func (r *Replica) startRaft() error {
+	bridge, err := fsm.NewBridge(r.o.Machine, r.store, fsm.Options{Halt: r.halt, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	snapshots := fsm.NewSnapshots(r.store)
+	conf := r.config()
+	if has, err := raft.HasExistingState(r.raftlog, r.raftlog, snapshots); err != nil {
+		return err
+	} else if !has {
+		alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.o.NodeID), Address: r.o.Addr}}}
+		if err := raft.BootstrapCluster(conf, r.raftlog, r.raftlog, snapshots, r.o.Transport, alone); err != nil {
+			return fmt.Errorf("bootstrap: %w", err)
+		}
+	}
+	if r.raft, err = raft.NewRaft(conf, bridge, r.raftlog, r.raftlog, snapshots, r.o.Transport); err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	r.gate = NewGate(r.raft.CommitIndex, r.Leading)
+	if err := r.member(); err != nil {
+		return errors.Join(err, r.raft.Shutdown().Error())
+	}
+	return nil
+}
+
+// member checks that the group's configuration knows this node.
+func (r *Replica) member() error {
+	future := r.raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return err
+	}
+	for _, s := range future.Configuration().Servers {
+		if s.ID == raft.ServerID(r.o.NodeID) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s belongs to a group of other nodes: this node is %s, the group has %v", r.o.Dir, r.o.NodeID, future.Configuration().Servers)
+}
+
+// halt stops the node once.
+func (r *Replica) halt(err error) {
+	if r.halted.CompareAndSwap(nil, &err) && r.o.Halt != nil {
+		r.o.Halt(fmt.Errorf("group %s: %w", r.o.Group, err))
+	}
+}
+
+// Close ends Raft, makes the state durable and lets go of the files.
+func (r *Replica) Close() error {
+	r.stop()
+	r.gate.Reset()
+	err := r.raft.Shutdown().Error()
+	close(r.notify)
+	r.wg.Wait()
+	return errors.Join(err, r.closeStores())
+}
+
+func (r *Replica) closeStores() error {
+	var errs []error
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.raftlog != nil {
+		errs = append(errs, r.raftlog.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Store is the replica's state.
+func (r *Replica) Store() *storage.Store { return r.store }
+
+// Gate is what answers pass.
+func (r *Replica) Gate() *Gate { return r.gate }
+
+// Leading is the term that this replica leads in, once an entry of that term is applied: only then is everything that earlier leaders
+// acknowledged in its state. The error is NOT_LEADER or UNAVAILABLE.
+func (r *Replica) Leading() (uint64, error) {
+	if r.raft.State() != raft.Leader {
+		return 0, errcode.New(errcode.NotLeader, "this node does not lead group %s", r.o.Group).After(50 * time.Millisecond)
+	}
+	term := r.raft.CurrentTerm()
+	if r.store.Applied().Term != term {
+		return 0, errcode.New(errcode.Unavailable, "group %s has a new leader that is still catching up", r.o.Group).After(20 * time.Millisecond)
+	}
+	return term, nil
+}
+
+// WaitLeading waits until the replica leads for the first time.
+func (r *Replica) WaitLeading(ctx context.Context) error {
+	select {
+	case <-r.led:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("group %s has no leader yet: %w", r.o.Group, ctx.Err())
+	}
+}
+
+// CommitIndex is the highest index known to be committed.
+func (r *Replica) CommitIndex() uint64 { return r.raft.CommitIndex() }
+
+// ConfirmTerm asks a majority of the voters, in an exchange that begins now, whether they still are in term. A group of one voter is its
+// own majority; more voters need the peers, which this release does not have.
+func (r *Replica) ConfirmTerm(_ context.Context, term uint64) error {
+	voters := 0
+	future := r.raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return err
+	}
+	for _, s := range future.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	if voters != 1 {
+		return errcode.New(errcode.Unavailable, "group %s has %d voters, and this release confirms the leadership of one", r.o.Group, voters)
+	}
+	if now, err := r.Leading(); err != nil {
+		return err
+	} else if now != term {
+		return errcode.New(errcode.NotLeader, "group %s is in term %d and no longer in %d", r.o.Group, now, term)
+	}
+	return nil
+}
+
+// ReadIndex is an index such that a state at or above it holds everything acknowledged before the call.
+func (r *Replica) ReadIndex(ctx context.Context) (index, term uint64, err error) {
+	if term, err = r.Leading(); err != nil {
+		return 0, 0, err
+	}
+	index = r.raft.CommitIndex()
+	return index, term, r.ConfirmTerm(ctx, term)
+}
+
+// Snapshot is the state at or above index.
+func (r *Replica) Snapshot(ctx context.Context, index uint64) (*storage.Snapshot, error) {
+	if err := r.store.WaitApplied(ctx, r.visible(index)); err != nil {
+		return nil, err
+	}
+	return r.store.Snapshot()
+}
+
+// visible is index, unless entries that machines never see stand at the end of the log: then it is the last that they have seen.
+func (r *Replica) visible(index uint64) uint64 {
+	if applied := r.store.Applied().Index; applied < index && r.raft.AppliedIndex() >= index && r.raft.LastIndex() == index {
+		return applied
+	}
+	return index
+}
+
+// Admit says why nothing may be proposed now, or nil.
+func (r *Replica) Admit() error {
+	if _, err := r.Leading(); err != nil {
+		return err
+	}
+	if r.store.Busy() {
+		return errcode.New(errcode.Busy, "group %s waits for a checkpoint: too much has changed since the last one", r.o.Group).
+			WithHint("send it again under the same stamp a little later, or give the node more --cell-memory").After(50 * time.Millisecond)
+	}
+	if r.o.Disk != nil {
+		return r.o.Disk()
+	}
+	return nil
+}
+
+// Propose puts a command into the log and returns the machine's answer when it may leave. An error that is not of the machine leaves the
+// outcome unknown.
+func (r *Replica) Propose(ctx context.Context, c command.Command) (result any, index uint64, err error) {
+	if err := r.Admit(); err != nil {
+		return nil, 0, err
+	}
+	result, index, err = r.apply(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	return result, index, r.gate.Pass(ctx, index)
+}
+
+func (r *Replica) apply(c command.Command) (any, uint64, error) {
+	c.SetStamp(r.Stamp())
+	data, err := command.Encode(c)
+	if err != nil {
+		return nil, 0, errcode.New(errcode.TooLarge, "%v does not fit into one log entry: %w", c.Kind(), err)
+	}
+	f := r.Apply(data)
+	if err := f.Error(); err != nil {
+		return nil, 0, outcome(err)
+	}
+	if err, ok := f.Response().(error); ok && (errors.Is(err, fsm.ErrHalted) || errors.Is(err, fsm.ErrSkipped)) {
+		return nil, 0, errcode.New(errcode.Closing, "the node is stopping: %w", err)
+	}
+	return f.Response(), f.Index(), nil
+}
+
+// Apply puts an encoded entry into the log.
+func (r *Replica) Apply(data []byte) Future {
+	r.entries.Add(1)
+	r.bytes.Add(uint64(len(data)))
+	return r.raft.Apply(data, 0)
+}
+
+// Stamp is this leader's proposal for log time. With one voter its own clock is the median.
+func (r *Replica) Stamp() int64 { return r.o.Now().UnixMilli() }
+
+// outcome turns an error of raft into one for users. Only a refusal before the log is touched says that nothing happened.
+func outcome(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return errcode.New(errcode.NotLeader, "this node does not lead the group any more: %w", err)
+	case errors.Is(err, raft.ErrRaftShutdown):
+		return errcode.New(errcode.Closing, "the node is stopping; whether the change took effect is not known: %w", err)
+	}
+	return errcode.New(errcode.Unavailable, "whether the change took effect is not known: %w", err).
+		WithHint("send it again under the same stamp")
+}
+
+// Status is what people and metrics want to know.
+type Status struct {
+	Group                                     string
+	State                                     string
+	Term, LastIndex, Commit, Applied, Durable uint64
+	Storage                                   storage.Stats
+}
+
+// Status takes a look.
+func (r *Replica) Status() Status {
+	return Status{Group: r.o.Group.String(), State: r.raft.State().String(), Term: r.raft.CurrentTerm(), LastIndex: r.raft.LastIndex(),
+		Commit: r.raft.CommitIndex(), Applied: r.store.Applied().Index, Durable: r.store.Durable().Index, Storage: r.store.Stats()}
+}

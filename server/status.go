@@ -1,0 +1,66 @@
+package server
+
+import (
+	"runtime/debug"
+
+	"github.com/quipudb/quipu/fsm/meta"
+	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/rpc"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Info is the identity of the cluster.
+func (n *Node) Info() rpc.Info {
+	v := n.view()
+	return rpc.Info{ClusterID: n.id.Cluster, Incarnation: v.Incarnation, NodeID: n.id.Node, Version: Version(), SlotMap: v.Slots, SessionTTL: meta.OrdinaryTTL}
+}
+
+// Version is that of the program: the module's, or the commit that it was built from.
+func Version() string {
+	v := "development"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if m := info.Main.Version; m != "" && m != "(devel)" {
+		v = m
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			v += " (" + s.Value[:12] + ")"
+		}
+	}
+	return v
+}
+
+// Status is the state of the node's groups.
+func (n *Node) Status() rpc.Status {
+	s := rpc.Status{MemoryBytes: n.memory.Budget(), ResidentBytes: n.memory.Used(), DiskFreeBytes: n.disk.free.Load(), Uptime: n.cfg.Now().Sub(n.began)}
+	s.Groups = append(s.Groups, groupStatus(n.meta.Status()))
+	for _, sh := range n.shards {
+		st := sh.replica.Status()
+		s.Cells += int64(st.Storage.Cells)
+		s.Groups = append(s.Groups, groupStatus(st))
+	}
+	return s
+}
+
+func groupStatus(s replica.Status) rpc.GroupStatus {
+	return rpc.GroupStatus{Group: s.Group, State: s.State, Term: s.Term, LastIndex: s.LastIndex, Commit: s.Commit, Applied: s.Applied, Durable: s.Durable}
+}
+
+// importRecord is a record of the meta group as the edges know it.
+func (n *Node) importRecord(r *meta.Import) rpc.Import {
+	out := rpc.Import{ID: r.ID, Version: r.Version, TableID: r.Table, FileHash: r.FileHash, Mapping: r.Mapping, Chunking: r.Chunking,
+		Session: r.Session, ChunksDone: r.ChunksDone, RowsCounted: r.RowsCounted, RowsRejected: r.RowsRejected, Complete: r.Complete}
+	if t, ok := n.machine.View().Table(schema.TableID(r.Table)); ok {
+		out.Table = t.Name.Table
+	}
+	return out
+}
+
+func importCommand(r rpc.Import) command.Import {
+	return command.Import{ID: r.ID, Table: r.TableID, TableName: r.Table, FileHash: r.FileHash, Mapping: r.Mapping, Chunking: r.Chunking, Session: r.Session,
+		ChunksDone: r.ChunksDone, RowsCounted: r.RowsCounted, RowsRejected: r.RowsRejected, Complete: r.Complete}
+}
