@@ -23,23 +23,14 @@ func ChiSquare(t *Table) (Result, error) {
 // ChiSquare finishes the Pearson test from the merged partial of every holder. Errors: ErrEmpty; ErrDigest, when p was
 // computed with other margins; ErrArgument, when p did not gather KindPearson.
 func (f *Frame) ChiSquare(p *Partial) (Result, error) {
-	x, err := f.total(p, KindPearson, 1)
-	if err != nil {
+	if err := f.check(p, KindPearson); err != nil {
 		return Result{}, err
 	}
-	r := f.result("Pearson chi-square", x)
+	s := *p.sum(KindPearson) // Σ D²/(R·C) over the non-zero cells; a zero cell has R·C
+	s.addInteger(f.zeroMass(p), -f.scale)
+	r := f.result("Pearson chi-square", math.Ldexp(s.Float(), f.scale)/float64(f.n))
 	r.Effect = r.CramersVCorrected()
 	return r, nil
-}
-
-// total is the sum of a kind over all cells: the gathered terms and zeroFactor·Σ E over the zero cells, rounded once.
-func (f *Frame) total(p *Partial, k Kinds, zeroFactor float64) (float64, error) {
-	if err := f.check(p, k); err != nil {
-		return 0, err
-	}
-	s := *p.sum(k)
-	s.Add(float64(f.zeroMass(p).float()/float64(f.n)) * zeroFactor)
-	return s.Float(), nil
 }
 
 func (f *Frame) check(p *Partial, k Kinds) error {
@@ -50,7 +41,7 @@ func (f *Frame) check(p *Partial, k Kinds) error {
 		return ErrDigest
 	case p.kinds&k == 0:
 		return argumentError("the partial gathers kinds %#x, not %#x", p.kinds, k)
-	case mul128(f.n, f.n).less(p.mass):
+	case mul128(f.n, f.n).less(p.mass) || mul128(uint64(f.whole.Rows), uint64(f.whole.Cols)).less(u128{lo: p.cells}):
 		return argumentError("the partial has more cells than its margins allow")
 	}
 	return nil
@@ -166,10 +157,12 @@ func GTest(t *Table) (Result, error) {
 
 // GTest finishes the likelihood-ratio test from the merged partial of every holder. Errors as ChiSquare.
 func (f *Frame) GTest(p *Partial) (Result, error) {
-	half, err := f.total(p, KindG, 1)
-	if err != nil {
+	if err := f.check(p, KindG); err != nil {
 		return Result{}, err
 	}
+	s := *p.sum(KindG) // a zero cell has E
+	s.Add(f.zeroMass(p).float() / float64(f.n))
+	half := s.Float()
 	r := f.result("G test", 2*half)
 	if r.DF > 0 {
 		r.Effect = measure("mutual_info", half/float64(f.n))

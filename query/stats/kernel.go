@@ -2,14 +2,16 @@ package stats
 
 import "math"
 
-// The Pearson kernels add the term of each non-zero cell,
+// The Pearson kernels add, for each non-zero cell,
 //
-//	D²/(n·R·C) = (x·x)·(ρ·γ),   x = D rounded, ρ = 1/(n·R) and γ = 1/C rounded,
+//	D²/(R·C)·2^−k = (x·x)·(ρ·γ),   x = D rounded, ρ = 2^−k/R and γ = 1/C rounded, k = ⌊log₂ n⌋,
 //
-// to an exact Sum. Roundings: x 2 units of 2⁻⁵³ (1 below 2⁵³·2⁶⁴, 0 below 2⁵³), which count twice; n·R 2; two
-// reciprocals and the conversion of C 3; three products 3. Each is relative to a quantity that is multiplied, so the term is
-// within 12·2⁻⁵³ of the truth, within 7·2⁻⁵³ when n < 2⁵³, and so is the sum, since no term is negative. D² stays
-// below 2²⁵⁶ and a term above 2⁻¹⁹², so nothing over- or underflows and every term is normal and fits a window. The three of them give the same terms, and therefore the same bits.
+// to an exact Sum, which the finish divides by n·2^−k. Roundings, in units of 2⁻⁵³: x at most 2 (none below 2⁵³), which
+// count twice; R and C 1 each (none below 2⁵³); two reciprocals and three products 1 each. Each is relative to a quantity
+// that is multiplied, so the term is within 11·2⁻⁵³ of the truth, within 7·2⁻⁵³ when n < 2⁵³, and so is the sum, since no
+// term is negative; the finish adds 3. D² is below 2²⁵⁶ and a term between 2⁻¹⁹² and 2¹²⁸, so nothing over- or
+// underflows and every term is normal and fits a window. Exchanging rows and columns exchanges factors and moves a power of
+// two between them: the bits stay. The three kernels give the same terms, and therefore the same bits.
 
 // addRow adds row i and gives the number of its non-zero cells and Σ C over them.
 func (s *Sum) addRow(f *Frame, i int, row []int64) (nonzero, colMass uint64) {
@@ -124,15 +126,14 @@ type cell struct {
 	resid float64 // D = n·O − R·C
 	d     float64 // O/E − 1
 	back  float64 // E/O − 1
+	ratio float64 // O/E itself, which 1 + d has lost the digits of near 0
 }
 
 func newCell(n, o, r, c uint64) cell {
 	resid := residualFloat(n, o, r, c)
 	rc := mul128(r, c).float()
-	return cell{
-		o: float64(o), e: rc / float64(n), resid: resid,
-		d: resid / rc, back: -resid / mul128(n, o).float(),
-	}
+	no := mul128(n, o).float()
+	return cell{o: float64(o), e: rc / float64(n), resid: resid, d: resid / rc, back: -resid / no, ratio: no / rc}
 }
 
 // divergence is the cell's term of half the power divergence with index λ, |λ| ≤ 5:
@@ -143,27 +144,27 @@ func newCell(n, o, r, c uint64) cell {
 // half the statistic because Σ(O − E) = 0.
 func (x cell) divergence(lambda float64) float64 {
 	if lambda < -0.5 {
-		return x.o * divergenceTerm(-1-lambda, x.back)
+		return x.o * divergenceTerm(-1-lambda, x.back, 1/x.ratio)
 	}
-	return x.e * divergenceTerm(lambda, x.d)
+	return x.e * divergenceTerm(lambda, x.d, x.ratio)
 }
 
-// divergenceTerm is k(λ, d) = [(1+d)^(λ+1) − 1 − (λ+1)·d] / (λ·(λ+1)) for λ ≥ −½ and d > −1. It is d²/2 for
-// small d and any λ.
-func divergenceTerm(lambda, d float64) float64 {
+// divergenceTerm is k(λ, d) = [(1+d)^(λ+1) − 1 − (λ+1)·d] / (λ·(λ+1)) for λ ≥ −½ and d > −1, with ratio = 1 + d. It
+// is d²/2 for small d and any λ.
+func divergenceTerm(lambda, d, ratio float64) float64 {
 	switch {
 	case lambda == 1:
 		return float64(d*d) / 2
 	case lambda == -0.5:
-		s := d / (math.Sqrt(1+d) + 1)
+		s := d / (math.Sqrt(ratio) + 1)
 		return 2 * float64(s*s)
 	case lambda == 0:
 		return divergenceG(d)
 	case math.Abs(d) < 0.25:
 		return divergenceSeries(lambda, d)
 	}
-	// (1+d)·[(1+d)^λ − 1]/λ − d does not cancel at this distance from d = 0, and λ → 0 is harmless.
-	return (float64((1+d)*expm1(float64(lambda*log1p(d)))/lambda) - d) / (1 + lambda)
+	// ratio·[ratio^λ − 1]/λ − d does not cancel at this distance from d = 0, and λ → 0 is harmless.
+	return (float64(ratio*expm1(float64(lambda*log(ratio))))/lambda - d) / (1 + lambda)
 }
 
 // divergenceSeries is the binomial series Σ c_k·d^k from k = 2, with c_2 = ½ and c_(k+1) = c_k·(λ+1−k)/(k+1).

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -206,8 +207,9 @@ type Frame struct {
 	n          uint64
 	whole      Whole
 
-	rowScale []float64 // 1/(n·R), 0 for an empty row
+	rowScale []float64 // 2^−scale/R, 0 for an empty row
 	colScale []float64 // 1/C, 0 for an empty column
+	scale    int       // ⌊log₂ n⌋: keeps terms of a usual size near 1, exactly
 	small    bool      // n < 2³¹: D fits int64
 }
 
@@ -260,10 +262,10 @@ func NewFrame(n uint64, rows, cols []uint64, whole Whole) (*Frame, error) {
 
 func newFrame(n uint64, rows, cols []uint64, whole Whole) *Frame {
 	f := &Frame{rows: rows, cols: cols, n: n, whole: whole, small: n < 1<<31,
-		rowScale: make([]float64, len(rows)), colScale: make([]float64, len(cols))}
+		rowScale: make([]float64, len(rows)), colScale: make([]float64, len(cols)), scale: bits.Len64(n|1) - 1}
 	for i, r := range rows {
 		if r != 0 {
-			f.rowScale[i] = 1 / mul128(n, r).float()
+			f.rowScale[i] = math.Ldexp(1/float64(r), -f.scale)
 		}
 	}
 	for j, c := range cols {

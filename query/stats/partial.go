@@ -10,7 +10,7 @@ type Kinds uint16
 
 // The statistics that decompose over whole cells.
 const (
-	KindPearson      Kinds = 1 << iota // Σ D²/(n·R·C)
+	KindPearson      Kinds = 1 << iota // Σ D²/(R·C)
 	KindG                              // Σ E·h(D/(R·C)), h(d) = (1+d)·ln(1+d) − d; mutual information and Theil's U too
 	KindCressieRead                    // power divergence, λ = 2/3
 	KindFreemanTukey                   // λ = −1/2
@@ -229,8 +229,8 @@ func (p *Partial) UnmarshalBinary(b []byte) error {
 	got.sums = make([]Sum, bits.OnesCount16(uint16(got.kinds)))
 	for k := range got.sums {
 		got.sums[k] = r.sum()
-		if got.sums[k].special != 0 {
-			r.bad = true // no finite count gives a term that is not
+		if got.sums[k].special != 0 || got.sums[k].negative() {
+			r.bad = true // every term is finite and at least 0
 		}
 	}
 	if err := r.end(); err != nil {

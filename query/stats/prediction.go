@@ -130,18 +130,26 @@ func (f *Frame) tau(p *Partial) (cols, rows Measure, err error) {
 	if f.DF() == 0 {
 		return cols, rows, nil
 	}
-	share := func(k Kinds, seen i256, totals []uint64) float64 {
-		squares := sumSquares(totals)
-		var zeros i256 // n·Σ C² − Σ over the non-zero cells of R·C²
-		zeros.addMul(squares, f.n)
-		zeros.sub(seen)
-		s := *p.sum(k)
-		s.Add(zeros.wide().float() / float64(f.n))
-		return min(1, s.Float()/mul128(f.n, f.n).sub(squares).float())
+	cols.Value, cols.Defined = f.tauOf(p.sum(KindTauCols), p.rcc, f.cols)
+	rows.Value, rows.Defined = f.tauOf(p.sum(KindTauRows), p.rrc, f.rows)
+	if !cols.Defined || !rows.Defined {
+		return undefined(cols.Name), undefined(rows.Name), argumentError("the partial has more cells than its margins allow")
 	}
-	cols = measure(cols.Name, share(KindTauCols, p.rcc, f.cols))
-	rows = measure(rows.Name, share(KindTauRows, p.rrc, f.rows))
 	return cols, rows, nil
+}
+
+// tauOf finishes one direction. The zero cells have n·ΣC² less what the others have of Σ R·C², over n.
+func (f *Frame) tauOf(gathered *Sum, seen i256, totals []uint64) (float64, bool) {
+	squares := sumSquares(totals)
+	var zeros i256
+	zeros.addMul(squares, f.n)
+	zeros.sub(seen)
+	if zeros.negative() {
+		return 0, false
+	}
+	s := *gathered
+	s.Add(zeros.wide().float() / float64(f.n))
+	return min(1, s.Float()/mul128(f.n, f.n).sub(squares).float()), true
 }
 
 func sumSquares(totals []uint64) (s u128) {

@@ -139,7 +139,7 @@ func (s Shares) cell(i int, o, n uint64) cell {
 	if math.Abs(diff.hi) <= 0x1p-96*e.hi {
 		diff = wide{} // what is left of equal numbers is rounding
 	}
-	x := cell{o: float64(o), e: e.float(), d: diff.div(e).float()}
+	x := cell{o: float64(o), e: e.float(), d: diff.div(e).float(), ratio: obs.div(e).float()}
 	x.resid = diff.float() // O − E itself: the scale is 1 here
 	if o != 0 {
 		x.back = diff.neg().div(obs).float()

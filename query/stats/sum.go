@@ -118,6 +118,13 @@ func (s *Sum) move(w window, t float64) window {
 	return windowOf(t)
 }
 
+// addInteger adds v·2^shift, exactly.
+func (s *Sum) addInteger(v u128, shift int) {
+	for k, part := range [4]uint64{v.lo & 0xffffffff, v.lo >> 32, v.hi & 0xffffffff, v.hi >> 32} {
+		s.Add(math.Ldexp(float64(part), shift+32*k))
+	}
+}
+
 // Merge adds another sum, exactly.
 func (s *Sum) Merge(o *Sum) {
 	for k := range s.bins {
@@ -148,6 +155,11 @@ func (s *Sum) digits(d *[sumDigits]uint32) (negative bool) {
 		}
 	}
 	return negative
+}
+
+func (s *Sum) negative() bool {
+	var d [sumDigits]uint32
+	return s.digits(&d)
 }
 
 // Float is the sum rounded to nearest even. It is +0 for an empty sum and for one that cancels.
