@@ -151,19 +151,18 @@ func (c *Cells) scanPacked(d *decoder, dims []Codes, width, from int) {
 
 // column takes the codes of dimension j out of the keys. It is false if one is above the highest.
 func (c *Cells) column(j int, keys []uint64, shift uint, mask uint64, highest uint32, from int) bool {
-	col := c.Cols[j][from:]
-	null, over := false, false
+	col := c.Cols[j][from:][:len(keys)]
+	lowest, top := ^uint32(0), uint32(0)
 	shift &= 63
 	for i, k := range keys {
 		code := uint32(k >> shift & mask)
 		col[i] = code
-		over = over || code > highest
-		null = null || code == 0
+		lowest, top = min(lowest, code), max(top, code)
 	}
-	if null {
+	if lowest == 0 {
 		c.Nulls |= 1 << j
 	}
-	return !over
+	return top <= highest
 }
 
 func (c *Cells) sum(d *decoder, deltas []int64) {
