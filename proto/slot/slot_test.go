@@ -109,8 +109,8 @@ func TestSpread(t *testing.T) {
 }
 
 func ExampleOf() {
-	fmt.Println(Of(7, Value{Text: "DE"}) == Of(7, Value{Text: "DE"}))
-	// Output: true
+	fmt.Println(Of(1, Value{Text: "A"}), Of(1, Value{Null: true}))
+	// Output: 1905 1686
 }
 
 func BenchmarkRow4(b *testing.B) {

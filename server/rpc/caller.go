@@ -25,7 +25,6 @@ const (
 	MetaReceipt     = "quipu-receipt"
 	MetaReplayed    = "idempotency-replayed"
 	MetaETag        = "etag"
-	MetaVersion     = "quipu-version"
 	anonymous       = "local" // the principal of a caller who does not name one
 	principalMaxLen = 128
 )

@@ -463,7 +463,7 @@ type Receipt struct {
 	ClusterId   string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Shards      []*ShardReceipt        `protobuf:"bytes,3,rep,name=shards,proto3" json:"shards,omitempty"`
-	// How long after its last keep-alive or write the session (or key) is remembered.
+	// The session (or key) is remembered at least this long after its last keep-alive or write; a durable session longer.
 	TtlMs         int64 `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
