@@ -1,58 +1,11 @@
 package stats
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
-	"math/big"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 )
-
-func TestMultinomialEFixtures(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.json")
-	seen := 0
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc struct {
-			ID       string
-			Counts   []int64
-			Probs    []string
-			Expected struct {
-				E *string `json:"anytime_log_e_dirichlet1"`
-			}
-		}
-		if json.Unmarshal(raw, &doc) != nil || doc.Expected.E == nil {
-			continue
-		}
-		seen++
-		c, err := NewCounts(doc.Counts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shares := make([]float64, len(doc.Probs))
-		for j, p := range doc.Probs {
-			r, ok := new(big.Rat).SetString(p)
-			if !ok {
-				t.Fatal(p)
-			}
-			shares[j], _ = r.Float64()
-		}
-		e, err := MultinomialE(c, shares)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantClose(t, doc.ID, e.LnE, gridNumber(t, *doc.Expected.E), 1e-11)
-	}
-	if seen < 10 {
-		t.Error("fixtures missing:", seen)
-	}
-}
 
 func TestMonitorAgreesWithMultinomialE(t *testing.T) {
 	shares := []float64{0.2, 0.3, 0.5}

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math/big"
+	"sync"
 )
 
 // bigPrecision is the precision of logarithms that decide whether two huge tables are equally probable.
@@ -43,13 +44,20 @@ func bigLnFactorial(x uint64) *big.Float {
 	sum.Sub(sum, z)
 	square := new(big.Float).Mul(z, z)
 	power := new(big.Float).Quo(newBig(1), z)
-	for k := 1; k <= 14; k++ {
-		b := new(big.Float).SetPrec(bigPrecision).SetRat(bernoulliTerm(k))
-		sum.Add(sum, b.Mul(b, power))
+	for _, b := range bigStirling() {
+		sum.Add(sum, new(big.Float).Mul(b, power))
 		power.Quo(power, square)
 	}
 	return sum
 }
+
+// bigStirling holds the coefficients of Stirling's series.
+var bigStirling = sync.OnceValue(func() (c [14]*big.Float) {
+	for k := range c {
+		c[k] = new(big.Float).SetPrec(bigPrecision).SetRat(bernoulliTerm(k + 1))
+	}
+	return c
+})
 
 // bernoulliTerm is B(2k)/(2k(2k−1)), the coefficient of 1/x^(2k−1) in Stirling's series.
 func bernoulliTerm(k int) *big.Rat {
@@ -93,7 +101,7 @@ func bigLogNear(x *big.Float) *big.Float {
 	return sum.SetMantExp(sum, roots+1).SetPrec(bigPrecision)
 }
 
-func bigLn2() *big.Float {
+var bigLn2 = sync.OnceValue(func() *big.Float {
 	ln := bigLogNear(newBig(0.5))
 	return ln.Neg(ln)
-}
+})

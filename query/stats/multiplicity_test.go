@@ -1,36 +1,11 @@
 package stats
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 )
-
-func TestAdjustFixtures(t *testing.T) {
-	raw, err := os.ReadFile("testdata/p_adjust.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct{ Cases []map[string][]any }
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range doc.Cases {
-		lnP := make([]float64, len(c["p"]))
-		for i, p := range c["p"] {
-			lnP[i] = math.Log(gridNumber(t, p))
-		}
-		for _, a := range []Adjustment{Bonferroni, Sidak, Holm, Hochberg, BenjaminiHochberg, BenjaminiYekutieli} {
-			got := AdjustLn(lnP, a)
-			for i, want := range c[a.String()] {
-				wantClose(t, a.String(), math.Exp(got[i]), gridNumber(t, want), 1e-12)
-			}
-		}
-	}
-}
 
 // A short list is sorted by comparisons, a long one by radix: padding with p = 1 must only change the family.
 func TestAdjustLongListAgreesWithShort(t *testing.T) {

@@ -1,42 +1,32 @@
 package stats
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
-	"os"
 	"testing"
 )
 
-func TestPowerFixtures(t *testing.T) {
-	raw, err := os.ReadFile("testdata/power_chi2.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct{ Cases []map[string]any }
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range doc.Cases {
-		num := func(key string) float64 { return gridNumber(t, c[key]) }
-		n, df, alpha := uint64(num("n")), int64(num("df")), num("alpha")
-		p, err := Power(num("w"), n, df, alpha)
+// Sample size and minimum effect undo the power.
+func TestPowerUndone(t *testing.T) {
+	for _, c := range []struct {
+		w     float64
+		n     uint64
+		df    int64
+		alpha float64
+	}{{0.1, 200, 1, 0.05}, {0.3, 100, 4, 0.05}, {0.5, 50, 9, 0.01}, {0.01, 123_456, 2, 0.001}} {
+		p, err := Power(c.w, c.n, c.df, c.alpha)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantAt(t, c, "power", p, 1e-10)
-		wantAt(t, c, "critical", ChiSquareCritical(alpha, float64(df)), 1e-12)
-		if p < 1-1e-9 {
-			m, err := SampleSize(num("w"), p, df, alpha)
-			if err != nil || m > n || m+1 < n {
-				t.Errorf("SampleSize = %d, %v, want %d", m, err, n)
-			}
-			w, err := MinimumEffect(n, p, df, alpha)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantClose(t, "MinimumEffect", w, num("w"), 1e-9)
+		n, err := SampleSize(c.w, p, c.df, c.alpha)
+		if err != nil || n > c.n+1 || n+1 < c.n {
+			t.Errorf("SampleSize = %d, %v, want %d", n, err, c.n)
 		}
+		w, err := MinimumEffect(c.n, p, c.df, c.alpha)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantClose(t, "MinimumEffect", w, c.w, 1e-9)
 	}
 }
 
