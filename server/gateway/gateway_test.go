@@ -188,7 +188,7 @@ func TestIdempotencyKeyHeader(t *testing.T) {
 	body := `{"rows":[{"values":{"dept":"A","gender":"f"}}]}`
 	a := p.do("POST", "/v1/tables/t:increment", body, "Idempotency-Key", "k1")
 	p.want(a, 200, `"replayed":true`)
-	if a.Header.Get("Idempotency-Replayed") != "true" {
+	if a.Header.Get("Idempotency-Replayed") != "true" || a.Header.Get("Quipu-Receipt") != "0:1" {
 		t.Errorf("headers %v", a.Header)
 	}
 	p.problem(p.do("POST", "/v1/tables/t:increment", body, "Idempotency-Key", "k2"), errcode.KeyReused)

@@ -11,7 +11,6 @@ import (
 	"github.com/quipudb/quipu/server/router"
 	"github.com/quipudb/quipu/storage/schema"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -43,9 +42,7 @@ func (s *writeService) Increment(ctx context.Context, req *apiv1.IncrementReques
 	if len(result.Receipts) == 0 && len(result.Refused) > 0 {
 		return nil, result.Refused[0].Err
 	}
-	if result.Replayed {
-		grpc.SetHeader(ctx, metadata.Pairs(MetaReplayed, "true"))
-	}
+	grpc.SetHeader(ctx, writeHeader(result))
 	return &apiv1.IncrementResponse{Receipt: s.receipt(result), Refused: refusals(result), Replayed: result.Replayed}, nil
 }
 

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
@@ -37,10 +39,24 @@ func (s *writeService) Write(ctx context.Context, req *apiv1.WriteRequest) (*api
 	if err != nil {
 		return nil, err
 	}
-	if result.Replayed {
-		grpc.SetHeader(ctx, metadata.Pairs(MetaReplayed, "true"))
-	}
+	grpc.SetHeader(ctx, writeHeader(result))
 	return resp, nil
+}
+
+// writeHeader is the receipt in the form that Quipu-After and quipu.min_index take, shard:index and commas.
+func writeHeader(r *router.Result) metadata.MD {
+	md := metadata.MD{}
+	if r.Replayed {
+		md.Set(MetaReplayed, "true")
+	}
+	if len(r.Receipts) > 0 {
+		parts := make([]string, len(r.Receipts))
+		for i, p := range r.Receipts {
+			parts[i] = fmt.Sprintf("%d:%d", p.Shard, p.Index)
+		}
+		md.Set(MetaReceipt, strings.Join(parts, ","))
+	}
+	return md
 }
 
 // write is shared by the unary call and the stream.
