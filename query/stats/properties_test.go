@@ -448,7 +448,7 @@ func TestJonckheereVariance(t *testing.T) {
 	mean := sum / count
 	variance := squares/count - mean*mean
 	u, _ := NewTable(3, 3, []int64{2, 0, 0, 0, 1, 1, 0, 0, 1})
-	if got := jonckheereVariance(u.reduced()).float(); !near(got, variance, 1e-13) {
+	if got := jonckheereVariance(u.reduced()); !near(got, variance, 1e-13) {
 		t.Fatalf("variance %v, want %v", got, variance)
 	}
 	// J = 2·1 + 2·1 + 2·1 + 1 + ½ = 7.5 by hand: all pairs of different groups are ordered but one tie.

@@ -3,6 +3,7 @@ package stats
 import (
 	"encoding/binary"
 	"math"
+	"math/big"
 )
 
 // moments are the exact sums over observations that a correlation of scores s and t needs.
@@ -300,8 +301,8 @@ func JonckheereTerpstra(t *Table) (Trend, error) {
 		tr.Warnings = tr.Warnings.with(Warning{Kind: OneLevel})
 		return tr, nil
 	}
-	diff, negative := pairs.p.absDiff(pairs.q) // 4·(J − E J)
-	z := diff.wide().div(jonckheereVariance(d).sqrt().scale(4)).float()
+	diff, negative := pairs.p.absDiff(pairs.q) // |4·(J − E J)|
+	z := diff.float() / 4 / math.Sqrt(jonckheereVariance(d))
 	if negative {
 		z = -z
 	}
@@ -314,28 +315,42 @@ func JonckheereTerpstra(t *Table) (Trend, error) {
 	return tr, nil
 }
 
-// jonckheereVariance is Var J given both margins, in double-double arithmetic. With falling factorials v₂ = v(v−1) and so
-// on, it is [n(n−1)(2n+5) − Σ R(R−1)(2R+5) − Σ C(C−1)(2C+5)]/72 + ΣR₃·ΣC₃/(36·n₃) + ΣR₂·ΣC₂/(8·n₂).
-func jonckheereVariance(d *reduced) wide {
-	pow := func(v uint64, k int) wide { // v(v−1)…, k factors
-		p := wideFrom(1)
+// jonckheereVariance is Var J given both margins, exact until it is rounded: with one dominating cell its terms agree in
+// more digits than double-double arithmetic has. With falling factorials v₂ = v(v−1) and so on, it is
+//
+//	[n(n−1)(2n+5) − Σ R(R−1)(2R+5) − Σ C(C−1)(2C+5)]/72 + ΣR₃·ΣC₃/(36·n₃) + ΣR₂·ΣC₂/(8·n₂).
+func jonckheereVariance(d *reduced) float64 {
+	falling := func(v uint64, k int64) *big.Int {
+		p := big.NewInt(1)
+		x := new(big.Int).SetUint64(v)
 		for i := range k {
-			p = p.mul(wideFromUint(v).sub(wideFrom(float64(i))))
+			p.Mul(p, new(big.Int).Sub(x, big.NewInt(i)))
 		}
 		return p
 	}
-	cubic := func(v uint64) wide { return pow(v, 2).mul(wideFromUint(v).scale(2).add(wideFrom(5))) }
-	sum := func(totals []uint64, f func(uint64) wide) (s wide) {
+	cubic := func(v uint64) *big.Int { // v₂·(2v+5) = 2·v₃ + 9·v₂
+		p := falling(v, 3)
+		p.Lsh(p, 1)
+		return p.Add(p, new(big.Int).Mul(falling(v, 2), big.NewInt(9)))
+	}
+	sum := func(totals []uint64, f func(uint64) *big.Int) *big.Int {
+		s := new(big.Int)
 		for _, v := range totals {
-			s = s.add(f(v))
+			s.Add(s, f(v))
 		}
 		return s
 	}
-	third := func(v uint64) wide { return pow(v, 3) }
-	second := func(v uint64) wide { return pow(v, 2) }
-	v := cubic(d.n).sub(sum(d.rows, cubic)).sub(sum(d.cols, cubic)).div(wideFrom(72))
-	if d.n > 2 {
-		v = v.add(sum(d.rows, third).mul(sum(d.cols, third)).div(third(d.n).mul(wideFrom(36))))
+	product := func(k, by int64) *big.Rat { // ΣR_k·ΣC_k/(by·n_k)
+		f := func(v uint64) *big.Int { return falling(v, k) }
+		up := sum(d.rows, f)
+		return new(big.Rat).SetFrac(up.Mul(up, sum(d.cols, f)), new(big.Int).Mul(falling(d.n, k), big.NewInt(by)))
 	}
-	return v.add(sum(d.rows, second).mul(sum(d.cols, second)).div(second(d.n).mul(wideFrom(8))))
+	first := cubic(d.n)
+	first.Sub(first, sum(d.rows, cubic)).Sub(first, sum(d.cols, cubic))
+	v := new(big.Rat).SetFrac(first, big.NewInt(72))
+	if d.n > 2 {
+		v.Add(v, product(3, 36))
+	}
+	x, _ := v.Add(v, product(2, 8)).Float64()
+	return x
 }
