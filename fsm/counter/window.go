@@ -66,8 +66,10 @@ func (w *window) raise(ackUpTo uint64) {
 	if ackUpTo-w.low >= WindowSize {
 		w.bits = [WindowSize / 64]uint64{}
 	} else {
-		for n := w.low + 1; n <= ackUpTo; n++ {
-			w.bits[n%WindowSize/64] &^= 1 << (n % 64)
+		for n := w.low + 1; n <= ackUpTo; { // a word at a time
+			run := min(64-n%64, ackUpTo-n+1)
+			w.bits[n%WindowSize/64] &^= ^uint64(0) >> (64 - run) << (n % 64)
+			n += run
 		}
 	}
 	w.low = ackUpTo
