@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,9 +21,9 @@ import (
 )
 
 // tape is a machine that keeps each entry in a row of its own, so that a lost, doubled or torn entry shows.
-type tape struct{ loads int }
+type tape struct{ loads atomic.Int32 }
 
-func (m *tape) Load(*storage.Tx) error { m.loads++; return nil }
+func (m *tape) Load(*storage.Tx) error { m.loads.Add(1); return nil }
 func (m *tape) Settle(*storage.Tx)     {}
 
 func (m *tape) Apply(tx *storage.Tx, e fsm.Entry) fsm.Result {
@@ -207,12 +208,12 @@ func TestSnapshotReachesAnEmptyFollower(t *testing.T) {
 	}
 	b.wait(last)
 	b.holds(120)
-	if b.machine.loads < 2 {
-		t.Error("the machine did not load the installed state")
-	}
 	last = a.write(120, 140)
 	b.wait(last)
 	b.holds(140)
+	if b.machine.loads.Load() < 2 {
+		t.Error("the machine did not load the installed state")
+	}
 	if fsmtest.Dump(t, a.store) != fsmtest.Dump(t, b.store) {
 		t.Error("leader and follower differ")
 	}

@@ -14,8 +14,10 @@
 package meta
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quipudb/quipu/fsm"
@@ -46,6 +48,8 @@ type Machine struct {
 	moved     bool             // clock moved since the last Settle
 	marked    bool             // marks changed since the last Settle
 	view      atomic.Pointer[View]
+	viewMu    sync.Mutex
+	viewMore  chan struct{} // closed at the next publication; nil while nobody waits
 	feed      Feed
 }
 
@@ -59,6 +63,37 @@ func New() *Machine {
 
 // View is the state as of the last step. It never changes.
 func (m *Machine) View() *View { return m.view.Load() }
+
+// ViewAt waits until the view is as of a log index or later. Waiting for the store is not enough: when a state was installed
+// from a stream, the store has it a moment before the machine has read it.
+func (m *Machine) ViewAt(ctx context.Context, index uint64) (*View, error) {
+	for {
+		m.viewMu.Lock()
+		if m.viewMore == nil {
+			m.viewMore = make(chan struct{})
+		}
+		more, v := m.viewMore, m.View()
+		m.viewMu.Unlock()
+		if v.Revision >= index {
+			return v, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (m *Machine) publish(v *View) {
+	m.viewMu.Lock()
+	defer m.viewMu.Unlock()
+	m.view.Store(v)
+	if m.viewMore != nil {
+		close(m.viewMore)
+		m.viewMore = nil
+	}
+}
 
 // Feed is the stream of changes.
 func (m *Machine) Feed() *Feed { return &m.feed }
@@ -145,7 +180,7 @@ func (m *Machine) Settle(tx *storage.Tx) {
 	}
 	v := m.next
 	v.Revision, v.LogTime = tx.Applied().Index, m.clock.Now
-	m.view.Store(&v)
+	m.publish(&v)
 	m.feed.publish(m.changes)
 	m.changes = nil
 }

@@ -253,6 +253,26 @@ func randomLog(rng *rand.Rand, n int) [][]byte {
 	return frames
 }
 
+func TestViewAtWaits(t *testing.T) {
+	r := newRig(t)
+	next := r.Index + 2
+	got := make(chan *View)
+	go func() {
+		v, _ := r.m.ViewAt(t.Context(), next)
+		got <- v
+	}()
+	r.do(&command.Tick{})
+	r.do(&command.Tick{})
+	if v := <-got; v == nil || v.Revision < next {
+		t.Errorf("got %+v, want revision %d", v, next)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.m.ViewAt(ctx, next+1); !errors.Is(err, context.Canceled) {
+		t.Errorf("a revision that does not come: %v", err)
+	}
+}
+
 func TestForeignCommandsHalt(t *testing.T) {
 	r := newRig(t)
 	data, _ := command.Encode(&command.SetSlots{Version: 1})
