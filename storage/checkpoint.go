@@ -119,7 +119,7 @@ func (s *Store) commit(batch *pebble.Batch) error {
 
 // saveDone moves the line between dirty and clean.
 func (s *Store) saveDone(f *frozen) {
-	p := &pin{epoch: f.epoch, snap: s.db.NewSnapshot(), refs: 1}
+	p := &pin{epoch: f.epoch, db: s.db, dir: s.dbDir, snap: s.db.NewSnapshot(), refs: 1}
 	s.mu.Lock()
 	old := s.pin
 	s.pin = p

@@ -70,6 +70,7 @@ type clock struct {
 	ring  []*block
 	hand  int
 	bytes int64
+	floor uint64 // blocks of this epoch and older belong to a state that was replaced
 }
 
 // adopt takes h, which has cells now, into the ring.
@@ -95,7 +96,7 @@ func (k *clock) install(h *block, c *cells) *cells {
 	if d := h.data.Load(); d != nil {
 		return d
 	}
-	if h.ring == ringGone {
+	if h.ring == ringGone || h.epoch <= k.floor {
 		return c
 	}
 	h.used.Store(true)
@@ -179,10 +180,10 @@ func (k *clock) size() (blocks int, bytes int64) {
 	return len(k.ring), k.bytes
 }
 
-// clear takes all blocks out of the accounts.
-func (k *clock) clear() {
+// clear takes all blocks, whose epochs are at most floor, out of the accounts.
+func (k *clock) clear(floor uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.memory.add(-k.bytes)
-	k.ring, k.hand, k.bytes = nil, 0, 0
+	k.ring, k.hand, k.bytes, k.floor = nil, 0, 0, floor
 }

@@ -94,7 +94,7 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
-	st, err := s.load(db, s.path(name))
+	st, err := s.load(db, s.path(name), firstEpoch)
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -206,17 +206,18 @@ type state struct {
 	dir    string
 	pos    position
 	config []byte
+	epoch  uint64 // of all nodes
 	root   *root
 	rows   map[string][]byte
 	bytes  int64 // of dictionaries and rows
 }
 
-// loadedEpoch is the epoch of all that a database held when it was opened.
-const loadedEpoch = 1
+// firstEpoch is the epoch of all that a database held when the store was opened.
+const firstEpoch = 1
 
-// load reads all of db but the cells.
-func (s *Store) load(db *pebble.DB, dir string) (*state, error) {
-	st := &state{db: db, dir: dir, root: &root{epoch: loadedEpoch}, rows: make(map[string][]byte)}
+// load reads all of db but the cells, as nodes of the epoch.
+func (s *Store) load(db *pebble.DB, dir string, epoch uint64) (*state, error) {
+	st := &state{db: db, dir: dir, epoch: epoch, root: &root{epoch: epoch}, rows: make(map[string][]byte)}
 	if err := st.checkFormat(s); err != nil {
 		return nil, err
 	}
@@ -298,7 +299,7 @@ func (st *state) loadOne(k keys.Key, key, value []byte) error {
 	case keys.Table:
 		t, err := readTable(key, value)
 		if err == nil {
-			t.epoch, t.defEpoch = loadedEpoch, loadedEpoch
+			t.epoch, t.defEpoch = st.epoch, st.epoch
 			st.root.tables = append(st.root.tables, t)
 		}
 		return err
@@ -342,7 +343,7 @@ func (t *table) loadOne(k keys.Key, key, value []byte) error {
 	case keys.Window:
 		w, err := readWindow(k.Window, key, value)
 		if err == nil {
-			w.epoch = loadedEpoch
+			w.epoch = t.epoch
 			t.windows = append(t.windows, w)
 		}
 		return err
@@ -354,15 +355,15 @@ func (t *table) loadOne(k keys.Key, key, value []byte) error {
 	if _, err := openRecord(key, value); err != nil {
 		return err
 	}
-	return t.windows[i].loadBlock(k.Block)
+	return t.windows[i].loadBlock(k.Block, t.epoch)
 }
 
 // loadBlock enters a block whose cells stay on disk.
-func (w *window) loadBlock(id uint64) error {
+func (w *window) loadBlock(id, epoch uint64) error {
 	if w.dense != nil && id<<blockBits >= w.dense.volume || w.dense == nil && blockDepth(id) > w.depth {
 		return fmt.Errorf("%w: its window has no such block", errDamaged)
 	}
-	w.place(&block{epoch: loadedEpoch, id: id, ring: ringOut}, loadedEpoch)
+	w.place(&block{epoch: epoch, id: id, ring: ringOut}, epoch)
 	return nil
 }
 
@@ -384,7 +385,7 @@ func (s *Store) take(st *state) {
 	s.db, s.dbDir = st.db, st.dir
 	s.root, s.config, s.rows = st.root, st.config, st.rows
 	s.lastGen = st.pos.lastGen
-	s.epoch, s.frozen, s.saved = loadedEpoch+1, loadedEpoch, loadedEpoch
+	s.epoch, s.frozen, s.saved = st.epoch+1, st.epoch, st.epoch
 	s.changed = make(map[string][]byte)
 	s.erased, s.grown = nil, nil
 	s.states = make(map[schema.TableID]*TableState)
@@ -395,7 +396,7 @@ func (s *Store) take(st *state) {
 		s.lens[t.def.ID] = append([]uint32(nil), t.lens...)
 		s.publishDicts(t)
 	}
-	s.pin = &pin{epoch: loadedEpoch, snap: st.db.NewSnapshot(), refs: 1}
+	s.pin = &pin{epoch: st.epoch, db: st.db, dir: st.dir, snap: st.db.NewSnapshot(), refs: 1}
 	s.tx.applied = st.pos.applied
 	a, d := st.pos.applied, st.pos.applied
 	s.applied.Store(&a)
@@ -421,8 +422,10 @@ func (s *Store) Close() error {
 	close(s.stop)
 	s.stopped.Wait()
 	s.memory.leave(s)
-	s.views.endAll()
+	s.views.endBefore(s.epoch + 1)
+	s.mu.Lock()
 	s.giveBack()
+	s.mu.Unlock()
 	s.views.mu.Lock()
 	s.views.unpin(s.pin)
 	s.views.mu.Unlock()

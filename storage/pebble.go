@@ -1,10 +1,12 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -12,7 +14,13 @@ import (
 )
 
 // openDB opens the Pebble database in dir. The write-ahead log is off: the Raft log is ours.
-func (s *Store) openDB(dir string) (db *pebble.DB, err error) {
+func (s *Store) openDB(dir string) (*pebble.DB, error) { return s.guard(dir, s.pebbleOptions()) }
+
+// guard opens a database, and turns what that dies of into an error.
+func (s *Store) guard(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	log := &pebbleLogger{s: s}
+	log.opening.Store(true)
+	o.Logger = log
 	defer func() {
 		if p := recover(); p != nil {
 			fatal, ok := p.(fatalError)
@@ -21,11 +29,9 @@ func (s *Store) openDB(dir string) (db *pebble.DB, err error) {
 			}
 			db, err = nil, fatal
 		}
-		s.opening.Store(false)
+		log.opening.Store(false)
 	}()
-	s.opening.Store(true)
-	db, err = pebble.Open(dir, s.pebbleOptions())
-	if err != nil {
+	if db, err = pebble.Open(dir, o); err != nil {
 		return nil, s.damaged(dir, err)
 	}
 	return db, nil
@@ -44,7 +50,6 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
-		Logger:                      pebbleLogger{s},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { s.fail(s.damaged(s.opts.Dir, err)) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
@@ -76,15 +81,15 @@ func (s *Store) damaged(dir string, err error) error {
 	return fmt.Errorf("%s: %w", dir, err)
 }
 
-// readBlock reads the cells of h back, as snap has them.
-func (s *Store) readBlock(snap *pebble.Snapshot, t *table, w *window, h *block) (*cells, error) {
+// readBlock reads the cells of h back, as p has them.
+func (s *Store) readBlock(p *pin, t *table, w *window, h *block) (*cells, error) {
 	key := keys.Key{Kind: keys.Block, Table: uint64(t.def.ID), Window: w.start, Generation: w.gen, Block: h.id}.Bytes()
-	v, closer, err := snap.Get(key)
+	v, closer, err := p.snap.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		err = fmt.Errorf("%w: block of key %x is missing", errDamaged, key)
 	}
 	if err != nil {
-		return nil, s.damaged(s.opts.Dir, err)
+		return nil, s.damaged(p.dir, err)
 	}
 	defer closer.Close()
 	c, err := decodeBlock(key, v)
@@ -92,7 +97,7 @@ func (s *Store) readBlock(snap *pebble.Snapshot, t *table, w *window, h *block) 
 		err = w.accepts(c)
 	}
 	if err != nil {
-		return nil, s.damaged(s.opts.Dir, fmt.Errorf("%s: key %x: %w", s.filesOf(key), key, err))
+		return nil, s.damaged(p.dir, fmt.Errorf("%s: key %x: %w", p.files(key), key, err))
 	}
 	s.stats.readBack.Add(1)
 	return c, nil
@@ -106,41 +111,44 @@ func (w *window) accepts(c *cells) error {
 	return nil
 }
 
-// filesOf names the tables of the database that may hold key.
-func (s *Store) filesOf(key []byte) string {
-	levels, err := s.db.SSTables()
+// files names the tables of the database that may hold key.
+func (p *pin) files(key []byte) string {
+	levels, err := p.db.SSTables()
 	if err != nil {
 		return "unknown file"
 	}
-	names := ""
+	names := "one of"
 	for _, level := range levels {
 		for _, f := range level {
-			if string(f.Smallest.UserKey) <= string(key) && string(key) <= string(f.Largest.UserKey) {
+			if bytes.Compare(f.Smallest.UserKey, key) <= 0 && bytes.Compare(key, f.Largest.UserKey) <= 0 {
 				names += fmt.Sprintf(" %s.sst", f.FileNum)
 			}
 		}
 	}
-	return s.dbDir + ":" + names
+	return names
 }
 
 // pebbleLogger turns Pebble's last words into the stop of the store.
-type pebbleLogger struct{ s *Store }
+type pebbleLogger struct {
+	s       *Store
+	opening atomic.Bool // Fatalf becomes an error of Open
+}
 
 type fatalError string
 
 func (e fatalError) Error() string { return string(e) }
 
 // Infof says nothing: Pebble is talkative.
-func (l pebbleLogger) Infof(string, ...any) {}
+func (l *pebbleLogger) Infof(string, ...any) {}
 
-func (l pebbleLogger) Errorf(format string, args ...any) {
+func (l *pebbleLogger) Errorf(format string, args ...any) {
 	l.s.log.Warn("pebble", slog.String("err", fmt.Sprintf(format, args...)))
 }
 
 // Fatalf never returns, as Pebble expects, but takes down this store only: it ends the goroutine, most often one of Pebble's own.
-func (l pebbleLogger) Fatalf(format string, args ...any) {
+func (l *pebbleLogger) Fatalf(format string, args ...any) {
 	err := fatalError("storage: pebble stopped: " + fmt.Sprintf(format, args...))
-	if l.s.opening.Load() {
+	if l.opening.Load() {
 		panic(err)
 	}
 	l.s.wrecked.Store(true)

@@ -61,7 +61,7 @@ func (s *Store) cellsFor(v *view, t *table, p part) (*cells, error) {
 		}
 		return c, nil
 	}
-	c, err := s.readBlock(v.pin.snap, t, p.w, p.h)
+	c, err := s.readBlock(v.pin, t, p.w, p.h)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type Store struct {
 	dicts   sync.Map // schema.TableID → *DictReader
 	waiters waiters
 	stats   counters
+	streams atomic.Uint64 // number of the last export or import
 
 	mu       sync.Mutex // the apply mutex: held by Update, and briefly by Snapshot, a checkpoint and eviction; guards what follows
 	tx       Tx
@@ -105,7 +106,6 @@ type Store struct {
 	failure atomic.Pointer[error]
 	damage  atomic.Pointer[string] // what Pebble last reported as damaged, with the file's name
 	wrecked atomic.Bool            // Pebble called Fatalf
-	opening atomic.Bool            // Pebble's Fatalf becomes an error of Open
 }
 
 // Applied is the last log position whose effects the state has.
@@ -217,11 +217,9 @@ func (s *Store) charge(bytes int64) {
 	s.memory.add(bytes)
 }
 
-// giveBack clears the accounts of a state that is about to go. No snapshot is open.
+// giveBack clears the accounts of a state that is about to go, but for what snapshots hold. s.mu is held.
 func (s *Store) giveBack() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.clock.clear()
+	s.clock.clear(s.epoch)
 	s.charge(-s.fixed)
 	s.memory.dirty.Add(-s.dirtyNow)
 	s.dirtyNow, s.cellsNow = 0, 0
@@ -315,7 +313,7 @@ func (s *Store) peek(t *table, w *window, h *block) *cells {
 
 // mustRead reads a block for the writer, who cannot go on without it.
 func (s *Store) mustRead(t *table, w *window, h *block) *cells {
-	c, err := s.readBlock(s.pin.snap, t, w, h)
+	c, err := s.readBlock(s.pin, t, w, h)
 	if err != nil {
 		s.fail(err)
 		panic(err)

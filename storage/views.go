@@ -31,6 +31,8 @@ type views struct {
 type pin struct {
 	epoch uint64 // blocks of this epoch and older can be read back from it
 	snap  *pebble.Snapshot
+	db    *pebble.DB // of which snap is one
+	dir   string     // of db
 	refs  int
 }
 
@@ -192,16 +194,18 @@ func (v *views) dropCovered(w *view) {
 	})
 }
 
-// endAll ends every snapshot, because the database under them is about to go, and waits for the scans in progress, which end at their
-// next block.
-func (v *views) endAll() {
+// endBefore ends every snapshot of an epoch below the given one, because the database under them is about to go, and waits for their
+// scans in progress, which end at the next block.
+func (v *views) endBefore(epoch uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, w := range slices.Clone(v.open) {
-		w.ended.Store(true)
-		v.closeIdle(w)
+		if w.epoch < epoch {
+			w.ended.Store(true)
+			v.closeIdle(w)
+		}
 	}
-	for len(v.open) > 0 {
+	for len(v.open) > 0 && v.open[0].epoch < epoch {
 		v.drained.Wait()
 	}
 }
