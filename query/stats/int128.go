@@ -83,21 +83,13 @@ func addU64(a, b uint64) (uint64, bool) {
 // and of products of margins.
 type i256 [4]uint64
 
-// addU128 adds a, or subtracts it when negative.
-func (z *i256) addU128(a u128, negative bool) {
-	if negative {
-		var b uint64
-		z[0], b = bits.Sub64(z[0], a.lo, 0)
-		z[1], b = bits.Sub64(z[1], a.hi, b)
-		z[2], b = bits.Sub64(z[2], 0, b)
-		z[3], _ = bits.Sub64(z[3], 0, b)
-		return
-	}
+// addU128 adds a.
+func (z *i256) addU128(a u128) {
 	var c uint64
 	z[0], c = bits.Add64(z[0], a.lo, 0)
 	z[1], c = bits.Add64(z[1], a.hi, c)
 	z[2], c = bits.Add64(z[2], 0, c)
-	z[3], _ = bits.Add64(z[3], 0, c)
+	z[3] += c
 }
 
 // addMul adds a·b for a 128-bit a and a 64-bit b, both non-negative.
@@ -143,18 +135,6 @@ func (z i256) wide() wide {
 	}
 	if neg {
 		return v.neg()
-	}
-	return v
-}
-
-func (z i256) big() *big.Int {
-	m, neg := z.abs()
-	v := new(big.Int)
-	for k := 3; k >= 0; k-- {
-		v.Lsh(v, 64).Or(v, new(big.Int).SetUint64(m[k]))
-	}
-	if neg {
-		v.Neg(v)
 	}
 	return v
 }

@@ -293,7 +293,7 @@ func cochranQ(wins []uint64, down i256) float64 {
 	for i, a := range wins {
 		for _, b := range wins[:i] {
 			d := max(a, b) - min(a, b)
-			up.addU128(mul128(d, d), false)
+			up.addU128(mul128(d, d))
 		}
 	}
 	return up.wide().mul(wideFrom(float64(len(wins) - 1))).div(down.wide()).float()
