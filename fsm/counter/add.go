@@ -28,7 +28,6 @@ type entry struct {
 type group struct {
 	ts    *storage.TableState
 	fresh []freshValue // values to add, in order
-	remap [][]uint32   // per dimension: the code of each new value; nil when all have the entry's own code
 }
 
 type freshValue struct {
