@@ -74,6 +74,9 @@ func (s *Store) open() (err error) {
 	if err := s.fs.MkdirAll(s.opts.Dir, 0o755); err != nil {
 		return err
 	}
+	if err := s.syncDir(s.fs.PathDir(s.opts.Dir)); err != nil {
+		return err
+	}
 	s.lock, err = s.fs.Lock(s.path(lockName))
 	if err != nil {
 		return fmt.Errorf("%w (%w)", ErrInUse, err)
@@ -93,6 +96,9 @@ func (s *Store) open() (err error) {
 	db, err := s.openDB(s.path(name))
 	if err != nil {
 		return err
+	}
+	if err := s.syncDir(s.opts.Dir); err != nil {
+		return errors.Join(err, db.Close())
 	}
 	st, err := s.load(db, s.path(name), firstEpoch)
 	if err != nil {

@@ -21,6 +21,10 @@ type Snapshot struct {
 func (s *Store) Snapshot() (*Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.snapshot()
+}
+
+func (s *Store) snapshot() (*Snapshot, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}

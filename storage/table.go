@@ -84,27 +84,19 @@ func (ts *TableState) Get(window int64, codes []uint32) int64 {
 	}
 	w := ts.t.windows[i]
 	codes = ts.inner(codes)
-	if w.dense != nil {
-		n, ok := w.dense.index(codes)
-		if !ok {
-			return 0
-		}
-		h := w.at(n >> blockBits)
-		if h == nil {
-			return 0
-		}
-		if c := ts.s.resident(ts.t, w, h); n&(blockCells-1) < uint64(len(c.counts)) {
-			return c.counts[n&(blockCells-1)]
-		}
-		return 0
-	}
-	hash := hashCodes(codes)
-	h := w.at(hash >> 1 >> (63 - w.depth))
+	h := w.holder(codes)
 	if h == nil {
 		return 0
 	}
 	c := ts.s.resident(ts.t, w, h)
-	if n := c.find(hash, codes, ts.key[:]); n >= 0 {
+	if w.dense == nil {
+		if n := c.find(hashCodes(codes), codes, ts.key[:]); n >= 0 {
+			return c.counts[n]
+		}
+		return 0
+	}
+	n, _ := w.dense.index(codes)
+	if n &= blockCells - 1; n < uint64(len(c.counts)) {
 		return c.counts[n]
 	}
 	return 0
