@@ -101,11 +101,11 @@ func TestAddRowsIsAddOfEachRow(t *testing.T) {
 			for i := range 10 {
 				r.Remap[d] = append(r.Remap[d], uint32(i))
 			}
-			for range 500 {
+			for range 1300 {
 				r.Codes[d] = append(r.Codes[d], rng.Uint32N(10))
 			}
 		}
-		for i := range 500 {
+		for i := range 1300 {
 			r.Counts = append(r.Counts, rng.Int64N(100)+1)
 			r.Windows = append(r.Windows, int64(i%3)*60)
 			if i%4 != 0 {
@@ -124,7 +124,7 @@ func TestAddRowsIsAddOfEachRow(t *testing.T) {
 			}
 			index := v.Index
 			if index == nil {
-				for i := range 500 {
+				for i := range 1300 {
 					index = append(index, uint32(i))
 				}
 			}

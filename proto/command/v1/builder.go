@@ -275,31 +275,55 @@ func (g *GroupBuilder) AddRows(r Rows) error {
 		g.addWideRows(r)
 		return nil
 	}
-	n := len(r.Codes[0])
-	if r.Index != nil {
-		n = len(r.Index)
-	}
 	cols := g.shift(r)
 	a := g.window(r.Window)
-	for i := range n {
-		row := uint32(i)
-		if r.Index != nil {
-			row = r.Index[i]
+	var keys [keyRun]uint64
+	for from, n := 0, r.len(); from < n; from += keyRun {
+		run := keys[:min(keyRun, n-from)]
+		r.keys(run, from, cols)
+		for i, key := range run {
+			row := uint32(from + i)
+			if r.Index != nil {
+				row = r.Index[from+i]
+			}
+			delta := int64(1)
+			if r.Counts != nil {
+				delta = r.Counts[row]
+			}
+			if r.Windows != nil {
+				a = g.window(r.Windows[row])
+			}
+			a.add(key, delta)
 		}
-		key := uint64(0)
-		for d, col := range cols {
-			key |= col[r.Codes[d][row]]
-		}
-		delta := int64(1)
-		if r.Counts != nil {
-			delta = r.Counts[row]
-		}
-		if r.Windows != nil {
-			a = g.window(r.Windows[row])
-		}
-		a.add(key, delta)
 	}
 	return nil
+}
+
+// keyRun is how many keys are put together at a time, one dimension after the other: 4 KiB of them stay in the first cache.
+const keyRun = 512
+
+func (r *Rows) len() int {
+	if r.Index != nil {
+		return len(r.Index)
+	}
+	return len(r.Codes[0])
+}
+
+// keys makes the packed keys of rows from the given one on.
+func (r *Rows) keys(keys []uint64, from int, cols [][]uint64) {
+	clear(keys)
+	for d, col := range cols {
+		codes := r.Codes[d]
+		if r.Index == nil {
+			for i, c := range codes[from : from+len(keys)] {
+				keys[i] |= col[c]
+			}
+			continue
+		}
+		for i, row := range r.Index[from : from+len(keys)] {
+			keys[i] |= col[codes[row]]
+		}
+	}
 }
 
 // shift gives the entry codes of each dictionary position at their place in a packed key.
@@ -316,11 +340,7 @@ func (g *GroupBuilder) shift(r Rows) [][]uint64 {
 
 func (g *GroupBuilder) addWideRows(r Rows) {
 	var codes [schema.DimensionsMax]uint32
-	n := len(r.Codes[0])
-	if r.Index != nil {
-		n = len(r.Index)
-	}
-	for i := range n {
+	for i := range r.len() {
 		row := uint32(i)
 		if r.Index != nil {
 			row = r.Index[i]
