@@ -245,28 +245,15 @@ func dimNames(t *schema.Table, dims []int) string {
 func (b *Binder) fixedValues(f *Fragment, t *schema.Table) map[int][]Value {
 	out := map[int][]Value{}
 	for _, e := range f.Filters {
-		if e.Kind != ExprCall || e.Fn != fnEq && e.Fn != fnIn {
+		values, ok := e.Equals()
+		if !ok || e.Columns()[0] >= f.Dims {
 			continue
 		}
-		args := e.Args
-		if e.Fn == fnEq && args[1].Kind == ExprCol {
-			args = []*Expr{args[1], args[0]}
-		}
-		d := args[0]
-		if d.Kind != ExprCol || d.Col >= f.Dims || !allConst(args[1:]) {
-			continue
-		}
-		var values []Value
-		ok := true
-		for _, a := range args[1:] {
-			v := a.Value
-			ok = ok && (v.IsNull() || v.Type == d.Type)
-			if !v.IsNull() && !slices.Contains(values, v) {
-				values = append(values, v)
-			}
-		}
-		if old, seen := out[d.Col]; ok && (!seen || len(values) < len(old)) {
-			out[d.Col] = values
+		d := e.Columns()[0]
+		slices.SortFunc(values, Compare)
+		values = slices.Compact(values)
+		if old, seen := out[d]; !seen || len(values) < len(old) {
+			out[d] = values
 		}
 	}
 	return out
@@ -308,4 +295,28 @@ func (b *Binder) prune(f *Fragment, t *schema.Table) []schema.ShardID {
 		shards = append(shards, m.Owner[slot.Finish(slot.Start(uint64(t.ID)))])
 	}
 	return shards
+}
+
+// Equals says that e is the equality of one plain column with constants, and which they are. NULL is never among them.
+func (e *Expr) Equals() (values []Value, ok bool) {
+	if e.Kind != ExprCall || e.Fn != fnEq && e.Fn != fnIn {
+		return nil, false
+	}
+	args := e.Args
+	if e.Fn == fnEq && args[1].Kind == ExprCol {
+		args = []*Expr{args[1], args[0]}
+	}
+	if args[0].Kind != ExprCol || !allConst(args[1:]) {
+		return nil, false
+	}
+	for _, a := range args[1:] {
+		if a.Value.IsNull() {
+			continue
+		}
+		if a.Value.Type != args[0].Type {
+			return nil, false
+		}
+		values = append(values, a.Value)
+	}
+	return values, true
 }

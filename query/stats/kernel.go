@@ -10,83 +10,78 @@ import "math"
 // count twice; R and C 1 each (none below 2⁵³); two reciprocals and three products 1 each. Each is relative to a quantity
 // that is multiplied, so the term is within 11·2⁻⁵³ of the truth, within 7·2⁻⁵³ when n < 2⁵³, and so is the sum, since no
 // term is negative; the finish adds 3. D² is below 2²⁵⁶ and a term between 2⁻¹⁹² and 2¹²⁸, so nothing over- or
-// underflows and every term is normal and fits a window. Exchanging rows and columns exchanges factors and moves a power of
+// underflows and every term is normal or 0. Exchanging rows and columns exchanges factors and moves a power of
 // two between them: the bits stay. The three kernels give the same terms, and therefore the same bits.
 
-// addRow adds row i and gives the number of its non-zero cells and Σ C over them.
-func (s *Sum) addRow(f *Frame, i int, row []int64) (nonzero, colMass uint64) {
+// addRow adds row i and gives the number of its zero cells and Σ C over them.
+func (s *Sum) addRow(f *Frame, i int, row []int64) (zeros, zeroMass uint64) {
 	kernel := pearsonRow
 	if f.small {
 		kernel = pearsonRowSmall
 	}
 	cols, scales := f.cols[:len(row)], f.colScale
 	for len(row) > 0 {
-		k := min(len(row), windowMax)
-		n, c := kernel(s, f, i, row[:k], cols[:k], scales[:k])
-		nonzero, colMass = nonzero+n, colMass+c
+		k := min(len(row), gatherMax)
+		z, m := kernel(s, f, i, row[:k], cols[:k], scales[:k])
+		zeros, zeroMass = zeros+z, zeroMass+m
 		row, cols, scales = row[k:], cols[k:], scales[k:]
 	}
-	return nonzero, colMass
+	return zeros, zeroMass
 }
 
 // pearsonRowSmall is for n < 2³¹, where both products fit an int64.
-func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (nonzero, colMass uint64) {
+func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (zeros, zeroMass uint64) {
 	n, r, scale := int64(f.n), int64(f.rows[i]), f.rowScale[i]
 	cols, scales = cols[:len(row)], scales[:len(row)]
-	w := windowOf(1)
+	g := gatherAround(1)
 	for j, o := range row {
-		if o == 0 {
-			continue
-		}
 		c := cols[j]
-		nonzero++
-		colMass += c
-		d := n*o - r*int64(c)
-		if d == 0 {
+		if o == 0 {
+			zeros++
+			zeroMass += c
 			continue
 		}
-		x := float64(d)
-		t := float64(x*x) * float64(scale*scales[j])
-		if windowIndex(t) != w.at {
-			w = s.move(w, t)
+		x := float64(n*o - r*int64(c))
+		t := float64(float64(x*x) * float64(scale*scales[j]))
+		if !g.holds(t) {
+			g = s.strayed(g, t)
+			continue
 		}
-		w = w.add(t)
+		g = g.add(t)
 	}
-	s.flush(w)
-	return nonzero, colMass
+	s.flush(g)
+	return zeros, zeroMass
 }
 
 // pearsonRow is for tables of any size.
-func pearsonRow(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (nonzero, colMass uint64) {
+func pearsonRow(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (zeros, zeroMass uint64) {
 	n, r, scale := f.n, f.rows[i], f.rowScale[i]
 	cols, scales = cols[:len(row)], scales[:len(row)]
-	w := windowOf(1)
+	g := gatherAround(1)
 	for j, o := range row {
-		if o == 0 {
-			continue
-		}
 		c := cols[j]
-		nonzero++
-		colMass += c
-		d, _ := mul128(n, uint64(o)).absDiff(mul128(r, c))
-		if d.isZero() {
+		if o == 0 {
+			zeros++
+			zeroMass += c
 			continue
 		}
+		d, _ := mul128(n, uint64(o)).absDiff(mul128(r, c))
 		x := d.float()
-		t := float64(x*x) * float64(scale*scales[j])
-		if windowIndex(t) != w.at {
-			w = s.move(w, t)
+		t := float64(float64(x*x) * float64(scale*scales[j]))
+		if !g.holds(t) {
+			g = s.strayed(g, t)
+			continue
 		}
-		w = w.add(t)
+		g = g.add(t)
 	}
-	s.flush(w)
-	return nonzero, colMass
+	s.flush(g)
+	return zeros, zeroMass
 }
 
 // addCells adds cells in coordinate form and gives the number of non-zero ones and Σ R·C over them.
 func (s *Sum) addCells(f *Frame, c Triples) (nonzero uint64, mass u128) {
 	for len(c.Count) > 0 {
-		k := min(len(c.Count), windowMax)
+		k := min(len(c.Count), gatherMax)
 		n, m := pearsonCells(s, f, Triples{c.Row[:k], c.Col[:k], c.Count[:k]})
 		nonzero, mass = nonzero+n, mass.add(m)
 		c = Triples{c.Row[k:], c.Col[k:], c.Count[k:]}
@@ -96,7 +91,7 @@ func (s *Sum) addCells(f *Frame, c Triples) (nonzero uint64, mass u128) {
 
 func pearsonCells(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
 	rows, cols := c.Row[:len(c.Count)], c.Col[:len(c.Count)]
-	w := windowOf(1)
+	g := gatherAround(1)
 	for k, o := range c.Count {
 		if o == 0 {
 			continue
@@ -106,18 +101,67 @@ func pearsonCells(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
 		nonzero++
 		mass = mass.add(rc)
 		d, _ := mul128(f.n, uint64(o)).absDiff(rc)
-		if d.isZero() {
+		x := d.float()
+		t := float64(float64(x*x) * float64(f.rowScale[i]*f.colScale[j]))
+		if !g.holds(t) {
+			g = s.strayed(g, t)
 			continue
 		}
-		x := d.float()
-		t := float64(x*x) * float64(f.rowScale[i]*f.colScale[j])
-		if windowIndex(t) != w.at {
-			w = s.move(w, t)
-		}
-		w = w.add(t)
+		g = g.add(t)
 	}
-	s.flush(w)
+	s.flush(g)
 	return nonzero, mass
+}
+
+// The likelihood-ratio kernels add E·h(O/E − 1) for each non-zero cell.
+
+func likelihoodRow(s *Sum, f *Frame, i int, row []int64) {
+	r := f.rows[i]
+	for len(row) > 0 {
+		k := min(len(row), gatherMax)
+		cols := f.cols[len(f.cols)-len(row):][:k]
+		g := gatherAround(1)
+		for j, o := range row[:k] {
+			if o == 0 {
+				continue
+			}
+			if t := likelihoodTerm(f.n, uint64(o), r, cols[j]); g.holds(t) {
+				g = g.add(t)
+			} else {
+				g = s.strayed(g, t)
+			}
+		}
+		s.flush(g)
+		row = row[k:]
+	}
+}
+
+func likelihoodCells(s *Sum, f *Frame, c Triples) {
+	for at := 0; at < len(c.Count); at += gatherMax {
+		g := gatherAround(1)
+		for k := at; k < min(at+gatherMax, len(c.Count)); k++ {
+			o := c.Count[k]
+			if o == 0 {
+				continue
+			}
+			if t := likelihoodTerm(f.n, uint64(o), f.rows[c.Row[k]], f.cols[c.Col[k]]); g.holds(t) {
+				g = g.add(t)
+			} else {
+				g = s.strayed(g, t)
+			}
+		}
+		s.flush(g)
+	}
+}
+
+func likelihoodTerm(n, o, r, c uint64) float64 {
+	rc := mul128(r, c)
+	d, negative := mul128(n, o).absDiff(rc)
+	x, e := d.float(), rc.float()
+	if negative {
+		x = -x
+	}
+	return float64(float64(e/float64(n)) * divergenceG(x/e))
 }
 
 // cell holds what the other terms of a non-zero cell are made of.

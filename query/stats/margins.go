@@ -210,6 +210,7 @@ type Frame struct {
 	rowScale []float64 // 2^−scale/R, 0 for an empty row
 	colScale []float64 // 1/C, 0 for an empty column
 	scale    int       // ⌊log₂ n⌋: keeps terms of a usual size near 1, exactly
+	colSum   uint64    // Σ cols, at most n
 	small    bool      // n < 2³¹: D fits int64
 }
 
@@ -272,6 +273,7 @@ func newFrame(n uint64, rows, cols []uint64, whole Whole) *Frame {
 		if c != 0 {
 			f.colScale[j] = 1 / float64(c)
 		}
+		f.colSum += c
 	}
 	return f
 }

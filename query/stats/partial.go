@@ -65,20 +65,23 @@ func (p *Partial) AddRow(f *Frame, i int, row []int64) {
 	if f.rows[i] == 0 {
 		return
 	}
-	var nonzero, colMass uint64 // the columns' sum is at most n
+	var zeros, zeroMass uint64
 	if s := p.sum(KindPearson); s != nil {
-		nonzero, colMass = s.addRow(f, i, row)
+		zeros, zeroMass = s.addRow(f, i, row)
 	} else {
 		for j, o := range row {
-			if o != 0 {
-				nonzero++
-				colMass += f.cols[j]
+			if o == 0 {
+				zeros++
+				zeroMass += f.cols[j]
 			}
 		}
 	}
-	p.cells += nonzero
-	p.mass = p.mass.add(mul128(f.rows[i], colMass))
-	if p.kinds&^KindPearson == 0 {
+	p.cells += uint64(len(row)) - zeros
+	p.mass = p.mass.add(mul128(f.rows[i], f.colSum-zeroMass))
+	if s := p.sum(KindG); s != nil {
+		likelihoodRow(s, f, i, row)
+	}
+	if p.kinds&^(KindPearson|KindG) == 0 {
 		return
 	}
 	for j, o := range row {
@@ -102,7 +105,10 @@ func (p *Partial) AddCells(f *Frame, c Triples) {
 			}
 		}
 	}
-	if p.kinds&^KindPearson == 0 {
+	if s := p.sum(KindG); s != nil {
+		likelihoodCells(s, f, c)
+	}
+	if p.kinds&^(KindPearson|KindG) == 0 {
 		return
 	}
 	for k, o := range c.Count {
@@ -123,16 +129,14 @@ func (p *Partial) AddTable(f *Frame, t *Table) {
 	}
 }
 
-// addOthers adds one non-zero cell to every sum but Pearson's.
+// addOthers adds one non-zero cell to every sum that has no kernel of its own.
 func (p *Partial) addOthers(f *Frame, i, j uint32, o uint64) {
 	r, c := f.rows[i], f.cols[j]
 	x := newCell(f.n, o, r, c)
-	for kinds := p.kinds &^ KindPearson; kinds != 0; kinds &= kinds - 1 {
+	for kinds := p.kinds &^ (KindPearson | KindG); kinds != 0; kinds &= kinds - 1 {
 		kind := kinds & -kinds
 		s := p.sum(kind)
 		switch kind {
-		case KindG:
-			s.Add(x.e * divergenceG(x.d))
 		case KindCressieRead:
 			s.Add(x.divergence(2. / 3))
 		case KindFreemanTukey:

@@ -24,7 +24,8 @@ import (
 //
 // Chosen among four by BenchmarkSum (2-core EPYC; ns a term, then ns a cell inside the chi-square kernel): 70 limbs of 32
 // bits (three limbs touched a term), a 192-bit fixed-point number scaled from n (loses all digits of a sum near 0, and
-// 10⁻³⁰ is a value that two huge samples can have), exponent bins (32 KiB of state), and this one. See docs/bench.
+// 10⁻³⁰ is a value that two huge samples can have), exponent bins (32 KiB of state), and this one. Within a run of
+// neighbouring orders the kernels extract exact partial sums first; see gather and docs/bench/stats-sum.md.
 type Sum struct {
 	bins    [sumBins]u128
 	special uint8 // which of +Inf, −Inf, NaN was added
@@ -74,48 +75,50 @@ func (s *Sum) addSpecial(x float64) {
 	}
 }
 
-// window gathers positive terms of one bin in two integers, without a shift or a carry: what the kernels hold in
-// registers. With y the term in units of the bin's 2⁴²nd bit, it adds ⌊y⌋ to q and the 42 bits below to l; scaling by a
-// power of two, truncating and subtracting are exact. It must be flushed after windowMax terms.
-type window struct {
-	at    uint64 // index of the bin
-	scale float64
-	q, l  int64
+// gather adds up to gatherMax positive terms of 32 neighbouring binary orders in two registers, without rounding: what
+// the kernels do a cell. With 2^k ≤ t < 2^(k+32) and m = 1.5·2^(k+44), (t+m)−m is t rounded to a multiple of 2^(k−8) and
+// the rest is a multiple of 2^(k−52), at most 2^(k−9); so h stays below 2^(k+42) in units of 2^(k−8), l below 2^(k+1) in
+// units of 2^(k−52), and both fit 53 bits after 1,024 terms. Extraction after Zielke & Drygalla (2003) and Rump, Ogita
+// & Oishi (2008).
+type gather struct {
+	low  uint64 // bits of 2^k
+	m    float64
+	h, l float64
 }
 
-const windowMax = 1 << 20
+const gatherMax = 1 << 10
 
-// windowOf is the empty window that holds the positive normal term t between 2⁻⁵⁰⁰ and 2⁵⁰⁰.
-func windowOf(t float64) window {
-	at := windowIndex(t)
-	return window{at: at, scale: math.Float64frombits((1023 + 1049 - 32*at) << 52)}
+// gatherAround is empty and holds t, between 2⁻⁵⁰⁰ and 2⁵⁰⁰, near its middle.
+func gatherAround(t float64) gather {
+	low := math.Float64bits(t)&^significand - 15<<52
+	return gather{low: low, m: 1.5 * math.Float64frombits(low+44<<52)}
 }
 
-func windowIndex(t float64) uint64 { return (math.Float64bits(t) + sumOffset<<52) >> 57 }
+// holds says whether t, at least 0, may be added; 0 may not.
+func (g gather) holds(t float64) bool { return math.Float64bits(t)-g.low < 32<<52 }
 
-// add gathers t, which must lie in the window.
-func (w window) add(t float64) window {
-	y := float64(t * w.scale)
-	q := int64(y)
-	w.q += q
-	w.l += int64(float64(y-float64(q)) * 0x1p42)
-	return w
+func (g gather) add(t float64) gather {
+	h := (t + g.m) - g.m
+	g.h += h
+	g.l += t - h
+	return g
 }
 
-// flush adds what the window gathered: (q·2⁴² + l) units of its bin.
-func (s *Sum) flush(w window) {
-	var carry uint64
-	p := &s.bins[w.at]
-	p.lo, carry = bits.Add64(p.lo, uint64(w.q)<<42, 0)
-	p.hi += uint64(w.q)>>22 + carry
-	p.lo, carry = bits.Add64(p.lo, uint64(w.l), 0)
-	p.hi += carry
+// flush adds what was gathered.
+func (s *Sum) flush(g gather) {
+	s.Add(g.h)
+	s.Add(g.l)
 }
 
-// move flushes w and opens the window of t.
-func (s *Sum) move(w window, t float64) window {
-	s.flush(w)
-	return windowOf(t)
+// strayed adds a term that g does not hold. A larger one becomes the middle of a new gather, so that terms far from 1
+// are soon held; smaller ones stay few.
+func (s *Sum) strayed(g gather, t float64) gather {
+	s.Add(t)
+	if math.Float64bits(t) < g.low {
+		return g
+	}
+	s.flush(g)
+	return gatherAround(t)
 }
 
 // addInteger adds v·2^shift, exactly.

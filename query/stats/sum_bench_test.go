@@ -93,14 +93,23 @@ func BenchmarkSum(b *testing.B) {
 	var e exponentSum
 	var c neumaier
 	run("bins", func() {
-		w := windowOf(1)
 		for _, x := range xs {
-			if windowIndex(x) != w.at {
-				w = s.move(w, x)
-			}
-			w = w.add(x)
+			s.Add(x)
 		}
-		s.flush(w)
+	})
+	run("gather+bins", func() {
+		g := gatherAround(1)
+		for at := 0; at < len(xs); at += gatherMax {
+			for _, x := range xs[at : at+gatherMax] {
+				if !g.holds(x) {
+					g = s.strayed(g, x)
+					continue
+				}
+				g = g.add(x)
+			}
+			s.flush(g)
+			g.h, g.l = 0, 0
+		}
 	})
 	run("limbs70", func() {
 		for _, x := range xs {

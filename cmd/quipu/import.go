@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/quipudb/quipu/cmd/internal/importer"
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+func importCommand() *cobra.Command {
+	o := importer.Options{Columns: map[string]string{}}
+	var maps []string
+	c := &cobra.Command{
+		Use:   "import FILE --table TABLE",
+		Short: "Count the rows of a CSV, TSV or NDJSON file, each exactly once",
+		Long: `Each row of the file is one observation of the cell that its columns name; a column "count" says how many,
+a column "ts" when. The cluster remembers the file: a second run, or one after a crash, goes on where the
+first one stopped and counts nothing twice. Rows that cannot be counted go to FILE.rejected with the reason.`,
+		Example: `  quipu import events.csv --table checkout
+  quipu import events.csv --table checkout --map country_code=country --skip user_agent`,
+		Args: exactly(1, "one file"),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			o.Path = args[0]
+			for _, m := range maps {
+				from, to, ok := strings.Cut(m, "=")
+				if !ok {
+					return &usageError{fmt.Errorf("--map %q is not of the form column=dimension", m)}
+				}
+				o.Columns[from] = to
+			}
+			cl, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			defer closing(cmd.Context(), cl, &err)
+			o.Client = cl
+			done := showProgress(cmd.ErrOrStderr(), &o)
+			sum, err := importer.Run(cmd.Context(), o)
+			done()
+			report(cmd.OutOrStdout(), o, sum)
+			if err == nil && sum.Rejected > 0 {
+				return &partialError{fmt.Errorf("%d rows were rejected, see %s", sum.Rejected, o.Path+".rejected")}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.Table, "table", "", "table to count into (required)")
+	c.Flags().StringVar(&o.Format, "format", "", "csv, tsv or ndjson (default: by the file's name)")
+	c.Flags().StringArrayVar(&maps, "map", nil, "column=dimension, or column=count, or column=ts; may be given several times")
+	c.Flags().StringArrayVar(&o.Skip, "skip", nil, "column to leave out; may be given several times")
+	c.Flags().IntVar(&o.ChunkRows, "chunk-rows", 0, "rows of one chunk (default 20000)")
+	c.Flags().StringVar(&o.Rejects, "rejects", "", "file for rejected rows (default FILE.rejected)")
+	c.Flags().BoolVar(&o.Again, "again", false, "count a file that was counted before once more")
+	c.MarkFlagRequired("table")
+	return c
+}
+
+// report is the line that reconciles: every row of the file was counted or rejected.
+func report(w io.Writer, o importer.Options, s importer.Summary) {
+	if s.Known {
+		fmt.Fprintf(w, "%s was counted into %s before; nothing was sent (--again counts it once more)\n", o.Path, o.Table)
+	}
+	fmt.Fprintf(w, "rows %d = counted %d + rejected %d", s.Rows, s.Counted, s.Rejected)
+	if sec := s.Elapsed.Seconds(); sec > 0 && !s.Known {
+		fmt.Fprintf(w, "   (%s", s.Elapsed.Round(10*time.Millisecond))
+		if s.Resumed {
+			fmt.Fprint(w, ", resumed")
+		}
+		fmt.Fprint(w, ")")
+	}
+	fmt.Fprintln(w)
+}
+
+// showProgress draws a bar on a terminal, and a line every few seconds elsewhere. The function returned ends it.
+func showProgress(w io.Writer, o *importer.Options) func() {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		last := time.Now()
+		o.Progress = func(done, total, counted, rejected int64) {
+			if now := time.Now(); now.Sub(last) > 5*time.Second {
+				last = now
+				fmt.Fprintf(w, "%3d %%  counted %d, rejected %d\n", 100*done/max(total, 1), counted, rejected)
+			}
+		}
+		return func() {}
+	}
+	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+	var rows string
+	bar := p.AddBar(0,
+		mpb.PrependDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return rows })),
+		mpb.AppendDecorators(decor.EwmaETA(decor.ET_STYLE_GO, 30), decor.EwmaSpeed(decor.SizeB1024(0), " % .1f", 30)))
+	last, began := int64(0), time.Now()
+	o.Progress = func(done, total, counted, rejected int64) {
+		rows = fmt.Sprintf("  %d rows, %d rejected ", counted, rejected)
+		bar.SetTotal(total, false)
+		now := time.Now()
+		bar.EwmaIncrInt64(done-last, now.Sub(began))
+		last, began = done, now
+	}
+	return func() {
+		bar.Abort(false)
+		p.Wait()
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/quipudb/quipu/server"
+	"github.com/spf13/cobra"
+)
+
+func serveCommand() *cobra.Command {
+	var cfg server.Config
+	var address, memory, free, level string
+	c := &cobra.Command{
+		Use:   "serve --data-dir DIR",
+		Short: "Run a node",
+		Long: `Run a node on a data directory. An empty directory becomes a complete cluster of one node; there is no other
+initialization. The node serves gRPC and HTTP on one port, on this machine only: there is no authentication yet.
+It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no longer keep its promises.`,
+		Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.CellMemory, err = bytesOf("cell-memory", memory); err != nil {
+				return err
+			}
+			if cfg.DiskFree, err = bytesOf("disk-free", free); err != nil {
+				return err
+			}
+			if cfg.Logger, err = logger(cmd.ErrOrStderr(), level); err != nil {
+				return err
+			}
+			return serve(cmd, cfg, address)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
+	f.StringVar(&address, "listen", "127.0.0.1:7480", "loopback address of gRPC and HTTP")
+	f.IntVar(&cfg.Shards, "shards", 4, "shards of a new cluster; fixed from then on")
+	f.StringVar(&memory, "cell-memory", "", "memory for cells and dictionaries, for example 512MiB (default a quarter of the machine's)")
+	f.StringVar(&free, "disk-free", "", "free disk space below which writes are refused (default 512MiB)")
+	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	c.MarkFlagRequired("data-dir")
+	return c
+}
+
+func serve(cmd *cobra.Command, cfg server.Config, address string) error {
+	halted := make(chan error, 1)
+	cfg.Halt = func(err error) { halted <- err }
+	s, err := server.Serve(cmd.Context(), cfg, address)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; data in %s)\n", servingPrefix, s.Addr, cfg.DataDir)
+	select {
+	case <-cmd.Context().Done():
+		return s.Close()
+	case err := <-s.Failed():
+		return errors.Join(err, s.Close())
+	case err := <-halted:
+		// Nothing is written any more: what is not in the log was not acknowledged.
+		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w", err)
+	}
+}
+
+var units = []struct {
+	suffix string
+	bytes  int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}, {"", 1}}
+
+// bytesOf reads a size such as 512MiB; empty is 0.
+func bytesOf(flag, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	for _, u := range units {
+		if number, ok := strings.CutSuffix(s, u.suffix); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+			if err == nil && n >= 0 && n*float64(u.bytes) < 1<<62 {
+				return int64(n * float64(u.bytes)), nil
+			}
+		}
+	}
+	return 0, &usageError{fmt.Errorf("--%s %q is not a size such as 512MiB or 4GiB", flag, s)}
+}
+
+func logger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, &usageError{fmt.Errorf("--log-level %q is not one of debug, info, warn, error", level)}
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
+
+// throwAway starts a node on a temporary directory and a free port.
+func throwAway(ctx context.Context) (s *server.Service, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "quipu-demo-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove = func() { os.RemoveAll(dir) }
+	cfg := server.Config{DataDir: dir, CellMemory: 256 << 20, DiskFree: -1}
+	if s, err = server.Serve(ctx, cfg, "127.0.0.1:7480"); err != nil {
+		s, err = server.Serve(ctx, cfg, "127.0.0.1:0") // another node has the usual port
+	}
+	if err != nil {
+		remove()
+	}
+	return s, remove, err
+}

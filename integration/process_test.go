@@ -1,0 +1,228 @@
+// Package integration proves the promises on real processes: nodes that are killed, replies that are cut, disks that lose power.
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quipudb/quipu/client"
+)
+
+// binary builds quipu once for all tests of the package.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "quipu-integration-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "quipu")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/quipudb/quipu/cmd/quipu").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// soak says that the long form of a test is wanted.
+func soak() bool { return os.Getenv("QUIPU_SOAK") != "" }
+
+// node is a quipu process over a data directory.
+type node struct {
+	t    *testing.T
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+	addr string
+	log  *lockedBuffer
+	done chan struct{} // closed when the process has ended
+}
+
+// lockedBuffer collects what a process prints.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// startNode runs `quipu serve` on dir and waits until it serves. The test's cleanup kills it.
+func startNode(t *testing.T, dir string, args ...string) *node {
+	t.Helper()
+	n := &node{t: t, dir: dir, args: args, log: &lockedBuffer{}}
+	n.addr = freeAddr(t)
+	t.Cleanup(n.kill)
+	n.start()
+	return n
+}
+
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the process again on the same address and directory.
+func (n *node) start() {
+	n.t.Helper()
+	if err := n.tryStart(); err != nil {
+		n.t.Fatalf("%v\n%s", err, n.log)
+	}
+}
+
+func (n *node) tryStart() error {
+	path, err := binary()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"serve", "--data-dir", n.dir, "--listen", n.addr}, n.args...)
+	n.cmd = exec.Command(path, args...)
+	n.cmd.Stderr = n.log
+	out, err := n.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := n.cmd.Start(); err != nil {
+		return err
+	}
+	n.done = make(chan struct{})
+	serving := make(chan bool, 1)
+	go n.follow(out, serving)
+	select {
+	case ok := <-serving:
+		if ok {
+			return nil
+		}
+		return errors.New("the node ended before it served")
+	case <-time.After(60 * time.Second):
+		n.kill()
+		return errors.New("the node did not serve within a minute")
+	}
+}
+
+// follow reads what the node prints and reaps it.
+func (n *node) follow(out io.Reader, serving chan<- bool) {
+	defer close(n.done)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		fmt.Fprintln(n.log, lines.Text())
+		if strings.HasPrefix(lines.Text(), "serving ") {
+			serving <- true
+		}
+	}
+	n.cmd.Wait()
+	select {
+	case serving <- false:
+	default:
+	}
+}
+
+// kill ends the process with SIGKILL and waits for it. Harmless if it has ended.
+func (n *node) kill() {
+	if n.cmd == nil || n.cmd.Process == nil || n.done == nil {
+		return
+	}
+	n.cmd.Process.Kill()
+	<-n.done
+}
+
+// stop ends the process with SIGTERM and gives its exit code.
+func (n *node) stop() int {
+	n.cmd.Process.Signal(syscall.SIGTERM)
+	<-n.done
+	return n.cmd.ProcessState.ExitCode()
+}
+
+// run runs quipu with args against the node and gives its output; the error is the exit.
+func (n *node) run(args ...string) (string, error) {
+	path, err := binary()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(n.t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, append(args, "--url", n.addr)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (n *node) open(opts ...client.Option) *client.Client { return dial(n.t, n.addr, opts...) }
+
+func dial(t *testing.T, addr string, opts ...client.Option) *client.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := client.Open(ctx, addr, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		c.Close(ctx)
+	})
+	return c
+}
+
+// query runs a statement that must succeed.
+func query(t *testing.T, c *client.Client, sql string) [][]any {
+	t.Helper()
+	rows, err := c.Query(t.Context(), sql)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	var out [][]any
+	for rows.Next() {
+		out = append(out, append([]any(nil), rows.Values()...))
+	}
+	if rows.Err() != nil {
+		t.Fatalf("%s: %v", sql, rows.Err())
+	}
+	return out
+}
+
+// counts reads a table of one text dimension into a map.
+func counts(t *testing.T, c *client.Client, table, dims string) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{}
+	for _, row := range query(t, c, "SELECT "+dims+", sum(count) FROM "+table+" GROUP BY "+dims) {
+		var key []string
+		for _, v := range row[:len(row)-1] {
+			key = append(key, fmt.Sprint(v))
+		}
+		out[strings.Join(key, "/")] = row[len(row)-1].(int64)
+	}
+	return out
+}

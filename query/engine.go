@@ -1,0 +1,293 @@
+// Package query is the read path's one door: text in, rows out. An Engine parses, binds to the catalog, plans, takes a snapshot of the
+// shards that the plan needs, runs the fragments, and gives the rows of each statement to a Sink. INSERT and DDL pass through to the
+// interfaces of Options.
+//
+//	e := query.New(query.Options{Catalog: c, Source: s, Writer: w, DDL: d})
+//	err := e.Run(ctx, query.Request{SQL: "SELECT chi2_test(gender, admitted) FROM admissions"}, sink)
+package query
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/quipudb/quipu/query/exec"
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Catalog gives the definitions of tables.
+type Catalog interface {
+	// View is the newest one here; after refresh it holds every change acknowledged before the call.
+	View(ctx context.Context, refresh bool) (plan.Catalog, error)
+	// Shards is the number of data groups.
+	Shards() int
+}
+
+// Level is the consistency of a read.
+type Level string
+
+// The levels. On one node they differ in what they wait for only.
+const (
+	Strict       Level = "strict"
+	Linearizable Level = "linearizable"
+	Session      Level = "session"
+	Stale        Level = "stale"
+)
+
+// Read says what a snapshot must hold.
+type Read struct {
+	Shards   []schema.ShardID // nil means all
+	Level    Level
+	MinIndex string // of Session: shard:index, comma separated
+}
+
+// Source takes snapshots.
+type Source interface {
+	Snapshot(ctx context.Context, r Read) (*Snapshot, error)
+}
+
+// Snapshot is the shards at one instant. Release it.
+type Snapshot struct {
+	ID      schema.SnapshotID
+	Taken   time.Time
+	Shards  []exec.Shard
+	Release func()
+}
+
+// Writer counts rows.
+type Writer interface {
+	// Insert counts a batch and gives the receipt in the form of quipu.min_index. A part that is refused is an error that says so.
+	Insert(ctx context.Context, principal string, b *Batch) (receipt string, err error)
+}
+
+// Batch is rows for one table, column by column: code 0 of a column is NULL, code k is its k-th value.
+type Batch struct {
+	Table  *schema.Table
+	Cols   []BatchColumn
+	Counts []int64
+	Events []int64 // Unix milliseconds, one a row; nil: now
+}
+
+// BatchColumn is one dimension of a Batch.
+type BatchColumn struct {
+	Dim    int
+	Values []schema.Value // Values[0] is NULL
+	Codes  []uint32
+}
+
+// DDL changes the catalog. A change returns when every shard has applied it.
+type DDL interface {
+	CreateTable(ctx context.Context, principal string, t *schema.Table, ifNotExists bool) error
+	AlterTable(ctx context.Context, principal string, name schema.Name, c plan.TableChange) error
+	DropTable(ctx context.Context, principal string, name schema.Name, ifExists bool) error
+	TruncateTable(ctx context.Context, principal string, name schema.Name) error
+}
+
+// Options of an Engine. All interfaces are needed.
+type Options struct {
+	Catalog Catalog
+	Source  Source
+	Writer  Writer
+	DDL     DDL
+	Now     func() time.Time // default time.Now
+	Version string
+}
+
+// Engine runs SQL. It keeps nothing between calls.
+type Engine struct{ o Options }
+
+// New makes an engine.
+func New(o Options) *Engine {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Engine{o}
+}
+
+// Request is one or several statements with what they depend on.
+type Request struct {
+	Principal string
+	Database  string // empty means quipu
+	SQL       string
+	Args      []plan.Value
+	Settings  map[string]string
+	Single    bool // refuse more than one statement
+	ReadOnly  bool // refuse statements that change anything
+}
+
+// Sink takes the results of statements: Columns (none for statements without rows), rows, End.
+type Sink interface {
+	Columns(columns []plan.Column) error
+	Row(values []plan.Value) error
+	End(end *End) error
+}
+
+// End is the footing of a result.
+type End struct {
+	Tag      string
+	Rows     int64
+	Notices  []Notice
+	Snapshot *schema.SnapshotID
+	Age      time.Duration
+	Settings map[string]string
+	Receipt  string
+}
+
+// Notice is what is said beside a result.
+type Notice struct{ Severity, Message, Hint string }
+
+// Run runs the statements in order, each to its end.
+func (e *Engine) Run(ctx context.Context, r Request, sink Sink) (err error) {
+	defer guard(&err)
+	statements, err := parse(r.SQL)
+	if err != nil {
+		return err
+	}
+	if r.Single && len(statements) != 1 {
+		return errcode.New(errcode.SyntaxError, "one statement is expected here, not %d", len(statements)).WithHint("send the statements one by one")
+	}
+	s, err := e.session(r)
+	if err != nil {
+		return err
+	}
+	for _, st := range statements {
+		if err := s.statement(ctx, st, sink); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guard turns a panic into an error of one query: a mistake in a function must not end the node.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = errcode.New(errcode.Internal, "the query failed by a mistake of ours: %v", p).WithDetail("%s", debug.Stack())
+	}
+}
+
+func parse(text string) ([]sql.Statement, error) {
+	statements, err := sql.Parse(text)
+	if err != nil {
+		return nil, plan.SyntaxError(err)
+	}
+	return statements, nil
+}
+
+// session is one request's settings and catalog.
+type session struct {
+	e        *Engine
+	r        Request
+	settings settings
+	changed  map[string]string
+	now      time.Time
+}
+
+func (e *Engine) session(r Request) (*session, error) {
+	if r.Database == "" {
+		r.Database = "quipu"
+	}
+	s := &session{e: e, r: r, now: e.o.Now(), settings: settings{}, changed: map[string]string{}}
+	for name, value := range r.Settings {
+		if err := s.settings.set(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// binder binds against the present view, or a refreshed one.
+func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.Catalog, error) {
+	view, err := s.e.o.Catalog.View(ctx, refresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
+	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, Principal: s.r.Principal, Database: s.r.Database,
+		Mode: mode, Shards: s.e.o.Catalog.Shards(), Setting: s.settings.lookup}), view, nil
+}
+
+// bound runs f with a binder, and once more with a refreshed view if the catalog may be the reason of its error.
+func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
+	b, _, err := s.binder(ctx, false)
+	if err != nil {
+		return err
+	}
+	err = f(b)
+	var e *errcode.Error
+	if err == nil || !errors.As(err, &e) || e.Code != errcode.UnknownTable && e.Code != errcode.UnknownColumn && e.Code != errcode.SchemaChanged {
+		return err
+	}
+	if b, _, err = s.binder(ctx, true); err != nil {
+		return err
+	}
+	return f(b)
+}
+
+// statement runs one statement within its time.
+func (s *session) statement(ctx context.Context, st sql.Statement, sink Sink) error {
+	if d := s.settings.duration("statement_timeout"); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, errcode.New(errcode.Canceled, "canceling statement due to statement timeout").
+			WithHint("it may take %v; SET statement_timeout changes that", d))
+		defer cancel()
+	}
+	err := s.dispatch(ctx, st, sink)
+	if err != nil && ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != ctx.Err() {
+			return cause
+		}
+	}
+	return err
+}
+
+func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) error {
+	if s.r.ReadOnly && changes(st) {
+		return errcode.New(errcode.NotSupported, "this request may only read").WithHint("use POST for statements that change something")
+	}
+	switch st := st.(type) {
+	case *sql.Query:
+		return s.query(ctx, st, sink)
+	case *sql.Explain:
+		return s.explain(ctx, st, sink)
+	case *sql.Insert:
+		return s.insert(ctx, st, sink)
+	case *sql.CreateTable, *sql.AlterTable, *sql.DropTable, *sql.Truncate:
+		return s.ddl(ctx, st, sink)
+	case *sql.Set:
+		return s.set(st, sink)
+	case *sql.Reset:
+		return s.reset(st, sink)
+	case *sql.Show:
+		return s.show(ctx, st, sink)
+	case *sql.Copy:
+		return errcode.New(errcode.NotSupported, "COPY needs a stream of data").WithHint("use /v1/copy, the SDK, or quipu import and export")
+	case *sql.Transaction:
+		return errcode.New(errcode.NotSupported, "transactions are not supported: every statement stands alone").
+			WithHint("leave BEGIN and COMMIT out; an INSERT of many rows is one request")
+	}
+	return errcode.New(errcode.NotSupported, "this statement is not supported yet").At(sql.CharPos(s.r.SQL, st.At()))
+}
+
+func changes(st sql.Statement) bool {
+	switch st := st.(type) {
+	case *sql.Query, *sql.Show, *sql.Set, *sql.Reset:
+		return false
+	case *sql.Explain:
+		return changes(st.Statement) && st.Analyze
+	case *sql.Copy:
+		return st.From
+	}
+	return true
+}
+
+// end finishes a statement.
+func (s *session) end(sink Sink, end *End) error {
+	if len(s.changed) > 0 {
+		end.Settings = s.changed
+	}
+	return sink.End(end)
+}

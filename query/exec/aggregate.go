@@ -1,0 +1,220 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// bucket is one group of an aggregation at the coordinator.
+type bucket struct {
+	keys []plan.Value
+	accs []accumulator
+}
+
+// accumulator is one aggregate of one group.
+type accumulator struct {
+	ints   int64
+	floats float64
+	some   bool
+	isF    bool
+	ends   plan.Value
+	seen   map[plan.Value]struct{}
+	rows   *interner
+	cols   *interner
+	cells  map[[2]uint32]int64
+	null   int64
+}
+
+func (e *Env) aggregate(ctx context.Context, n *plan.Aggregation, emit Emit) error {
+	var order []*bucket
+	index := map[string]*bucket{}
+	open := func(keys []plan.Value) (*bucket, error) {
+		k := rowKey(keys)
+		b := index[k]
+		if b == nil {
+			if err := e.Options.Memory.Grow(sizeOf(keys) + int64(len(k)) + 128*int64(len(n.Aggs))); err != nil {
+				return nil, err
+			}
+			b = &bucket{keys: keys, accs: make([]accumulator, len(n.Aggs))}
+			index[k] = b
+			order = append(order, b)
+		}
+		return b, nil
+	}
+	if len(n.Keys) == 0 {
+		if _, err := open(nil); err != nil {
+			return err
+		}
+	}
+	err := e.node(ctx, n.Input, func(row []plan.Value) error {
+		keys, err := evalAll(n.Keys, row)
+		if err != nil {
+			return err
+		}
+		b, err := open(keys)
+		if err != nil {
+			return err
+		}
+		for i, a := range n.Aggs {
+			if a.Filter != nil {
+				if ok, err := a.Filter.True(row); err != nil || !ok {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+			}
+			if err := b.accs[i].add(a, row, e.Options.Memory); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range order {
+		row := b.keys[:len(b.keys):len(b.keys)]
+		for i, a := range n.Aggs {
+			vals, err := b.accs[i].finish(a)
+			if err != nil {
+				return err
+			}
+			if a.Kind == plan.AggTest && !vals[plan.FieldWarning].IsNull() {
+				e.Warn(vals[plan.FieldWarning].Text())
+			}
+			row = append(row, vals...)
+		}
+		if err := emit(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *accumulator) add(a *plan.Aggregate, row []plan.Value, mem *Budget) error {
+	if a.Kind == plan.AggCells {
+		c.ints++
+		return nil
+	}
+	if a.Kind == plan.AggTest {
+		return c.observe(a, row, mem)
+	}
+	v, err := a.Arg.Eval(row)
+	if err != nil || v.IsNull() {
+		return err
+	}
+	switch a.Kind {
+	case plan.AggCount:
+		c.ints++
+	case plan.AggSum:
+		return c.sum(v)
+	case plan.AggDistinct:
+		if c.seen == nil {
+			c.seen = map[plan.Value]struct{}{}
+		}
+		if _, ok := c.seen[v.Key()]; !ok {
+			c.seen[v.Key()] = struct{}{}
+			return mem.Grow(valueBytes)
+		}
+	case plan.AggMin:
+		if c.ends.IsNull() || plan.Compare(v, c.ends) < 0 {
+			c.ends = v
+		}
+	case plan.AggMax:
+		if c.ends.IsNull() || plan.Compare(v, c.ends) > 0 {
+			c.ends = v
+		}
+	}
+	return nil
+}
+
+func (c *accumulator) sum(v plan.Value) error {
+	c.some = true
+	if v.Type == plan.Float8 {
+		c.isF = true
+		c.floats += v.Float()
+		return nil
+	}
+	sum := c.ints + v.Int()
+	if (sum > c.ints) != (v.Int() > 0) && v.Int() != 0 {
+		return errcode.New(errcode.NumericOutOfRange, "int8 out of range: a sum leaves the range of 64-bit integers")
+	}
+	c.ints = sum
+	return nil
+}
+
+// observe adds one row to a crosstab.
+func (c *accumulator) observe(a *plan.Aggregate, row []plan.Value, mem *Budget) error {
+	n := int64(1)
+	if a.Weight != nil {
+		w, err := a.Weight.Eval(row)
+		if err != nil {
+			return err
+		}
+		if w.IsNull() {
+			return nil
+		}
+		if n = w.Int(); n < 0 {
+			return errcode.New(errcode.NumericOutOfRange, "a test counts observations: the weight %d is negative", n)
+		}
+	}
+	x, err := a.A.Eval(row)
+	if err != nil {
+		return err
+	}
+	y, err := a.B.Eval(row)
+	if err != nil {
+		return err
+	}
+	if x.IsNull() || y.IsNull() {
+		c.null += n
+		return nil
+	}
+	if c.cells == nil {
+		c.rows, c.cols, c.cells = newInterner(), newInterner(), map[[2]uint32]int64{}
+	}
+	k := [2]uint32{c.rows.code(x) - 1, c.cols.code(y) - 1}
+	old, ok := c.cells[k]
+	if !ok {
+		if err := mem.Grow(48); err != nil {
+			return err
+		}
+	}
+	if old > old+n {
+		return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of a test's cell")
+	}
+	c.cells[k] = old + n
+	return nil
+}
+
+func (c *accumulator) finish(a *plan.Aggregate) ([]plan.Value, error) {
+	switch a.Kind {
+	case plan.AggCells, plan.AggCount:
+		return []plan.Value{plan.IntValue(c.ints)}, nil
+	case plan.AggSum:
+		switch {
+		case !c.some:
+			return []plan.Value{plan.Null}, nil
+		case c.isF || a.Type == plan.Float8:
+			return []plan.Value{plan.FloatValue(c.floats + float64(c.ints))}, nil
+		}
+		return []plan.Value{plan.IntValue(c.ints)}, nil
+	case plan.AggDistinct:
+		return []plan.Value{plan.IntValue(int64(len(c.seen)))}, nil
+	case plan.AggMin, plan.AggMax:
+		return []plan.Value{c.ends}, nil
+	}
+	t := &Crosstab{Null: c.null}
+	if c.cells != nil {
+		t.Rows, t.Cols = c.rows.values[1:], c.cols.values[1:]
+	}
+	for k, n := range c.cells { // any order: sums are exact
+		if n > 0 {
+			t.Cells.Row, t.Cells.Col, t.Cells.Count = append(t.Cells.Row, k[0]), append(t.Cells.Col, k[1]), append(t.Cells.Count, n)
+		}
+	}
+	return finishCrosstab(t, a.Test)
+}

@@ -1,0 +1,387 @@
+package exec
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/storage"
+)
+
+// sumSpec is one sum of a task: of counts, or of ones.
+type sumSpec struct {
+	ones   bool
+	filter *predicate // nil: every row of the task
+}
+
+// task is one grouping that a scan fills.
+type task struct {
+	cols   []int      // key columns of the scan
+	filter *predicate // of all its sums; nil: none
+	sums   []sumSpec
+	shape  *shape
+}
+
+// scan is what a fragment does with the cells of one table: one pass fills the grids of all tasks.
+type scan struct {
+	t       *table
+	keys    []*keyColumn
+	tasks   []*task
+	sets    []storage.CodeSet // codes that may pass, by dimension; the storage skips the others
+	windows []*predicate      // conditions on ts
+	rest    []*predicate      // conditions over several columns, tested cell by cell
+	never   bool              // a constant condition is false
+	dims    []int             // dimensions that are read
+	mem     *Budget
+}
+
+// newScan prepares the filters of f.
+func newScan(t *table, f *plan.Fragment, mem *Budget) (*scan, error) {
+	s := &scan{t: t, mem: mem, sets: make([]storage.CodeSet, len(t.view.Schema().Dims))}
+	for _, e := range f.Filters {
+		p, err := t.prepare(e)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case p.constant:
+			s.never = s.never || !p.always
+		case p.dim >= 0:
+			s.sets[p.dim] = intersect(s.sets[p.dim], p.set)
+		case p.windows != nil:
+			s.windows = append(s.windows, p)
+		default:
+			s.rest = append(s.rest, p)
+			s.read(p)
+		}
+	}
+	return s, nil
+}
+
+// read notes the dimensions that p needs.
+func (s *scan) read(p *predicate) {
+	for _, c := range p.cols {
+		s.readDim(c)
+	}
+}
+
+func (s *scan) readDim(c int) {
+	if c >= 0 && c < s.t.dims && !slices.Contains(s.dims, c) {
+		s.dims = append(s.dims, c)
+	}
+}
+
+// key adds a key column, or finds the one that is there, and gives its number.
+func (s *scan) key(e *plan.Expr, seen map[*plan.Expr]int) (int, error) {
+	for old, i := range seen {
+		if old.Equal(e) {
+			return i, nil
+		}
+	}
+	k, err := s.t.keyColumn(e, s.sets, s.mem)
+	if err != nil {
+		return 0, err
+	}
+	s.readDim(k.dim)
+	s.keys = append(s.keys, k)
+	seen[e] = len(s.keys) - 1
+	return len(s.keys) - 1, nil
+}
+
+// prepare evaluates a FILTER.
+func (s *scan) prepare(e *plan.Expr) (*predicate, error) {
+	if e == nil {
+		return nil, nil
+	}
+	p, err := s.t.prepare(e)
+	if err == nil {
+		s.read(p)
+	}
+	return p, err
+}
+
+// parallelBlocks is how many blocks (of up to 4,096 cells) a goroutine must have to be worth starting.
+const parallelBlocks = 8
+
+// segments cuts the table for at most parallel goroutines.
+func (s *scan) segments(parallel int) []storage.Segment {
+	if s.never {
+		return nil
+	}
+	f := storage.Filter{Codes: s.sets}
+	if len(s.windows) > 0 {
+		var pass []int64
+		for _, w := range s.t.view.Windows() {
+			if s.passes(w) {
+				pass = append(pass, w)
+			}
+		}
+		if len(pass) == 0 {
+			return nil
+		}
+		f.Bounded, f.From, f.To = true, pass[0], pass[len(pass)-1]+1
+	}
+	one := s.t.view.Segments(f, 1)
+	if parallel <= 1 || len(one) == 0 {
+		return one
+	}
+	n := min(parallel, (one[0].Blocks()+parallelBlocks-1)/parallelBlocks)
+	if n <= 1 {
+		return one
+	}
+	return s.t.view.Segments(f, n)
+}
+
+func (s *scan) passes(window int64) bool {
+	for _, p := range s.windows {
+		if !p.windows[window] {
+			return false
+		}
+	}
+	return true
+}
+
+// work is the state of one goroutine of a scan.
+type work struct {
+	s     *scan
+	test  *tester
+	at    []int
+	grids []*grid
+	stats ScanStats
+
+	sel, sel2 []int32
+	cols      [][]uint32 // of key columns, for this chunk
+	bufs      [][]uint32
+	keybuf    []uint64
+	entries   []uint32
+	pick      [][]uint32
+}
+
+// ScanStats is what a scan looked at.
+type ScanStats struct {
+	Blocks int64 // of storage
+	Cells  int64 // that passed the filters on single columns
+	Rows   int64 // that passed all filters
+}
+
+func (a *ScanStats) add(b ScanStats) {
+	a.Blocks += b.Blocks
+	a.Cells += b.Cells
+	a.Rows += b.Rows
+}
+
+const chunkMax = 4096
+
+func (s *scan) newWork() (*work, error) {
+	w := &work{s: s, test: newTester(s.t, s.dims)}
+	w.at = w.test.at
+	for _, t := range s.tasks {
+		g, err := newGrid(t.shape, len(t.sums), s.mem)
+		if err != nil {
+			return nil, err
+		}
+		w.grids = append(w.grids, g)
+	}
+	w.cols = make([][]uint32, len(s.keys))
+	w.bufs = make([][]uint32, len(s.keys))
+	for i, k := range s.keys {
+		if k.codes != nil || k.dim < 0 {
+			w.bufs[i] = make([]uint32, chunkMax)
+		}
+	}
+	return w, nil
+}
+
+// buffers makes room for chunks of n cells.
+func (w *work) buffers(n int) {
+	if len(w.keybuf) < n {
+		w.keybuf = make([]uint64, n)
+	}
+}
+
+// run scans all cells and gives the filled grids of the tasks.
+func (s *scan) run(ctx context.Context, parallel int) ([]*grid, ScanStats, error) {
+	segments := s.segments(parallel)
+	works := make([]*work, max(1, len(segments)))
+	for i := range works {
+		w, err := s.newWork()
+		if err != nil {
+			return nil, ScanStats{}, err
+		}
+		works[i] = w
+	}
+	errs := make([]error, len(works))
+	if len(segments) == 1 {
+		errs[0] = works[0].scan(ctx, segments[0])
+	} else if len(segments) > 1 {
+		var wg sync.WaitGroup
+		for i := range segments {
+			wg.Go(func() { errs[i] = works[i].scan(ctx, segments[i]) })
+		}
+		wg.Wait()
+	}
+	for _, err := range errs {
+		if err != nil {
+			return nil, ScanStats{}, err
+		}
+	}
+	stats := works[0].stats
+	for _, w := range works[1:] {
+		stats.add(w.stats)
+		for i, g := range w.grids {
+			if err := works[0].grids[i].merge(g); err != nil {
+				return nil, stats, err
+			}
+			g.free()
+		}
+	}
+	return works[0].grids, stats, nil
+}
+
+func (w *work) scan(ctx context.Context, seg storage.Segment) error {
+	w.stats.Blocks += int64(seg.Blocks())
+	return seg.Scan(ctx, w.s.dims, w.chunk)
+}
+
+// chunk adds the cells of one chunk to all grids.
+func (w *work) chunk(c *storage.Chunk) error {
+	s := w.s
+	if !s.passes(c.Window) {
+		return nil
+	}
+	w.stats.Cells += int64(c.Len)
+	w.buffers(c.Len)
+	sel, err := w.filter(c)
+	if err != nil {
+		return err
+	}
+	if sel != nil && len(sel) == 0 {
+		return nil
+	}
+	if sel == nil {
+		w.stats.Rows += int64(c.Len)
+	} else {
+		w.stats.Rows += int64(len(sel))
+	}
+	for i, k := range s.keys {
+		w.cols[i] = k.column(c, w.at, w.bufs[i])
+	}
+	for i, t := range s.tasks {
+		if err := w.task(t, w.grids[i], c, sel); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filter tests what looks at several columns; nil means that every row passes.
+func (w *work) filter(c *storage.Chunk) ([]int32, error) {
+	if len(w.s.rest) == 0 {
+		return nil, nil
+	}
+	sel := w.all(&w.sel, c.Len)
+	var err error
+	for _, p := range w.s.rest {
+		if sel, err = w.test.keep(p, c, sel); err != nil {
+			return nil, err
+		}
+	}
+	return sel, nil
+}
+
+// all is the list of rows 0 … n−1 in buf.
+func (w *work) all(buf *[]int32, n int) []int32 {
+	if cap(*buf) < n {
+		*buf = make([]int32, n)
+	}
+	s := (*buf)[:n]
+	for i := range s {
+		s[i] = int32(i)
+	}
+	return s
+}
+
+// narrow is the rows of sel for which p holds, in the second buffer.
+func (w *work) narrow(p *predicate, c *storage.Chunk, sel []int32) ([]int32, error) {
+	if sel == nil {
+		return w.test.keep(p, c, w.all(&w.sel2, c.Len))
+	}
+	w.sel2 = append(w.sel2[:0], sel...)
+	return w.test.keep(p, c, w.sel2)
+}
+
+func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
+	if t.filter != nil {
+		narrowed, err := w.narrow(t.filter, c, sel)
+		if err != nil {
+			return err
+		}
+		sel = narrowed
+		if sel == nil {
+			sel = []int32{}
+		}
+	}
+	w.pick = w.pick[:0]
+	for _, col := range t.cols {
+		w.pick = append(w.pick, w.cols[col])
+	}
+	if sel == nil && g.kind == denseShape && len(t.sums) == 1 && !t.sums[0].ones && t.sums[0].filter == nil {
+		g.addAll(w.pick, c.Counts[:c.Len], w.keybuf)
+		return nil
+	}
+	if cap(w.entries) < c.Len {
+		w.entries = make([]uint32, max(c.Len, chunkMax))
+	}
+	entries, err := g.entriesOf(w.pick, c.Len, sel, w.keybuf, w.entries[:cap(w.entries)])
+	if err != nil {
+		return err
+	}
+	for j := range t.sums {
+		if err := w.sum(&t.sums[j], j, g, c, sel, entries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sum adds one sum for the rows sel (nil: all), whose entries are given.
+func (w *work) sum(spec *sumSpec, j int, g *grid, c *storage.Chunk, sel []int32, entries []uint32) error {
+	if spec.filter == nil {
+		for i, e := range entries {
+			v := int64(1)
+			if !spec.ones {
+				if sel == nil {
+					v = c.Counts[i]
+				} else {
+					v = c.Counts[sel[i]]
+				}
+			}
+			g.add(e, j, v)
+		}
+		return nil
+	}
+	if sel == nil {
+		sel = w.all(&w.sel, c.Len)
+	}
+	pass, err := w.narrow(spec.filter, c, sel)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for _, r := range pass { // pass is a part of sel, in its order
+		for sel[at] != r {
+			at++
+		}
+		v := int64(1)
+		if !spec.ones {
+			v = c.Counts[r]
+		}
+		g.add(entries[at], j, v)
+	}
+	return nil
+}
+
+// goroutines is the default of Options.Parallel.
+func goroutines() int { return runtime.GOMAXPROCS(0) }
