@@ -67,14 +67,13 @@ func (f Fourfold) minExpected() float64 {
 	return float64(min(f.r1, f.r2)) * (float64(min(f.c1, f.c2)) / float64(f.n))
 }
 
-// pearson is n·(ad−bc)²/(r1·r2·c1·c2), 0 for a degenerate table.
+// pearson is Pearson's chi-square, n·(ad−bc)²/(r1·r2·c1·c2), with the bits that ChiSquare gives; 0 for a degenerate
+// table.
 func (f Fourfold) pearson() float64 {
 	if f.degenerate() {
 		return 0
 	}
-	det := f.determinant()
-	// Two quotients of at most n each: neither over- nor underflows.
-	return (det / float64(f.r1) / float64(f.c1)) * (det / float64(f.r2) / float64(f.c2)) * float64(f.n)
+	return f.pearsonFew()
 }
 
 // lnOddsRatio is ln(ad/bc) for a table without zeros, exact to a few ulp also where it is close to 0.

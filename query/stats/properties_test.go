@@ -474,3 +474,45 @@ func TestDivergenceSeriesMeetsFormula(t *testing.T) {
 		}
 	}
 }
+
+// TestFourfoldHasTheBitsOfChiSquare: the short way for 2×2 tables differs from the general one in no bit.
+func TestFourfoldHasTheBitsOfChiSquare(t *testing.T) {
+	r := rand.New(rand.NewPCG(31, 32))
+	for range 20000 {
+		cells := make([]int64, 4)
+		for k := range cells {
+			if r.IntN(4) > 0 {
+				cells[k] = int64(r.Uint64() >> 1 >> r.IntN(63))
+			}
+		}
+		f, err := NewFourfold(cells[0], cells[1], cells[2], cells[3])
+		if err != nil || f.n == 0 {
+			continue
+		}
+		u, _ := NewTable(2, 2, cells)
+		chi, _ := ChiSquare(u)
+		if got := f.pearson(); got != chi.Statistic {
+			t.Fatalf("%v: %v, want %v", cells, got, chi.Statistic)
+		}
+	}
+}
+
+func BenchmarkChiSquare2x2(b *testing.B) {
+	u, _ := NewTable(2, 2, []int64{28, 18, 12, 22})
+	b.Run("table", func(b *testing.B) {
+		for b.Loop() {
+			v, _ := NewTable(2, 2, u.dense)
+			if _, err := ChiSquare(v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("fourfold", func(b *testing.B) {
+		f := fourfold(28, 18, 12, 22)
+		for b.Loop() {
+			if f.pearson() == 0 {
+				b.Fatal("0")
+			}
+		}
+	})
+}
