@@ -151,12 +151,12 @@ type work struct {
 	grids []*grid
 	stats ScanStats
 
-	sel, sel2 []int32
-	cols      [][]uint32 // of key columns, for this chunk
-	bufs      [][]uint32
-	keybuf    []uint64
-	entries   []uint32
-	pick      [][]uint32
+	sel, sel2, sel3 []int32    // of the fragment's filters, of a sum's, of a task's
+	cols            [][]uint32 // of key columns, for this chunk
+	bufs            [][]uint32
+	keybuf          []uint64
+	entries         []uint32
+	pick            [][]uint32
 }
 
 // ScanStats is what a scan looked at.
@@ -318,8 +318,8 @@ func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
 		if err != nil {
 			return err
 		}
-		sel = narrowed
-		if sel == nil {
+		w.sel2, w.sel3 = w.sel3, narrowed // a sum's filter must not write over it
+		if sel = narrowed; sel == nil {
 			sel = []int32{}
 		}
 	}
