@@ -63,7 +63,6 @@ type session struct {
 	ttl         time.Duration
 	cluster     string
 	incarnation uint64
-	renewed     time.Time
 }
 
 // errUnknown ends a request that was sent under a session that is gone.

@@ -99,7 +99,7 @@ func (d *dict) intern(v string) (code uint32, added bool) {
 	d.n++
 	x := d.index.Load()
 	if uint64(d.n)*4 > uint64(len(x.slots))*3 {
-		x = d.rehash(2 * len(x.slots))
+		d.rehash(2 * len(x.slots))
 	} else {
 		x.put(h, d.n)
 	}

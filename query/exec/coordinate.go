@@ -248,9 +248,8 @@ func (r *runs) twoRounds(parts []*Crosstab, kind plan.TestKind) ([]plan.Value, e
 	rows, cols := newInterner(), newInterner()
 	var null int64
 	type placed struct {
-		cells stats.Triples
-		m     *stats.Margins
-		to    [2][]int
+		m  *stats.Margins
+		to [2][]int
 	}
 	list := make([]placed, len(parts))
 	for i, p := range parts {

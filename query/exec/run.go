@@ -129,7 +129,6 @@ func (r *Run) sumTask() error {
 // Partial is one shard's share of the groups of a fragment. Groups are named by values, as codes differ between shards.
 type Partial struct {
 	Groups []Group
-	index  map[string]int
 }
 
 // Group is one group's share: integers, and the cells of its tests.

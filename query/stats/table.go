@@ -222,7 +222,6 @@ func (d *reduced) row(i int) []uint64 { return d.cells[i*d.c : (i+1)*d.c] }
 type Counts struct {
 	counts []int64
 	n      uint64
-	labels []string
 }
 
 // NewCounts makes a one-way table. It keeps counts. The only errors are CountErrors.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -37,7 +38,11 @@ const soloTimeout = 50 * time.Millisecond
 type lines struct{ log *slog.Logger }
 
 func (l lines) Write(p []byte) (int, error) {
-	l.log.Warn("raft", "line", string(p))
+	level := slog.LevelInfo // elections and the like: part of every start
+	if bytes.Contains(p, []byte("[ERROR]")) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, "raft", "line", string(bytes.TrimSpace(p)))
 	return len(p), nil
 }
 

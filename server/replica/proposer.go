@@ -182,18 +182,18 @@ func (p *Proposer) enqueue(pd *Pending) {
 	}
 	pd.alone = pd.alone || p.isUnruly(key)
 	pd.attempt = &attempt{done: make(chan struct{})}
+	p.live[key] = pd // before it is gathered, which may settle it at once
 	if len(p.waiting) == 0 && p.gather(pd) {
-		p.live[key] = pd
 		p.kick()
 		return
 	}
 	if len(p.waiting) >= waitingMax || p.rows+pd.part.Len > waitingRowsMax {
+		delete(p.live, key)
 		p.stats.Busy.Add(1)
 		pd.fail(errcode.New(errcode.Busy, "shard %d has %d parts waiting", p.opts.Shard, len(p.waiting)).
 			WithHint("send the batch again under the same stamp a little later").After(20 * time.Millisecond))
 		return
 	}
-	p.live[key] = pd
 	pd.waits = true
 	p.waiting = append(p.waiting, pd)
 	p.rows += pd.part.Len
@@ -208,6 +208,11 @@ func (p *Proposer) admit(pd *Pending) error {
 	v, index, seen := p.opts.Seen(pd.part.Stamp)
 	if !seen {
 		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed { // Close may be waiting already
+		return errClosing()
 	}
 	p.stats.Duplicates.Add(1)
 	pd.attempt = &attempt{done: make(chan struct{})}
@@ -300,8 +305,12 @@ func (p *Proposer) propose(e *entry) {
 	parts := e.parts
 	e.parts, e.sealed = make([]*Pending, 0, cap(parts)), false
 	e.builder.Reset()
-	if err != nil { // Room said that it fits: propose the parts singly
+	if err != nil { // Room said that it fits
 		p.landed(e)
+		if len(parts) == 1 {
+			p.failAll(parts, errcode.New(errcode.TooLarge, "the part does not fit into one log entry: %w", err).WithHint("send smaller batches"))
+			return
+		}
 		p.again(parts)
 		return
 	}
@@ -314,7 +323,7 @@ func (p *Proposer) propose(e *entry) {
 		err := future.Error()
 		p.landed(e)
 		if err != nil {
-			p.failAll(parts, err)
+			p.failAll(parts, outcome(err))
 			return
 		}
 		verdicts, err := p.opts.Read(future.Response())
@@ -350,6 +359,9 @@ func (p *Proposer) judge(parts []*Pending, verdicts []Verdict, index uint64) {
 	}
 	p.stats.Whole.Add(1)
 	if len(parts) == 1 { // its own verdict is final
+		if verdicts[0].Err == nil { // never an acknowledgement of what was not counted
+			verdicts[0].Err = errcode.New(errcode.Internal, "the machine of shard %d refused a part and did not say why", p.opts.Shard)
+		}
 		p.answer(parts, verdicts, index)
 		return
 	}

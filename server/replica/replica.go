@@ -124,6 +124,8 @@ func (r *Replica) reconcile() error {
 	switch {
 	case err != nil:
 		return err
+	case durable == 0 && last == 0 && voted && r.o.Bootstrap: // a bootstrap died between its term and its first entry
+		return r.replaceLog()
 	case !voted && durable == 0 && last == 0:
 		if !r.o.Bootstrap {
 			return fmt.Errorf("%s is empty, but this node is a voter of the group: a voter without memory could vote twice. "+
@@ -138,6 +140,16 @@ func (r *Replica) reconcile() error {
 		return fmt.Errorf("%s begins at entry %d, but the state is durable only up to %d: entries are missing", r.raftlog.Path(), first, durable)
 	}
 	return nil
+}
+
+// replaceLog begins the log anew. Only for a group that never had an entry.
+func (r *Replica) replaceLog() (err error) {
+	path := r.raftlog.Path()
+	if err := errors.Join(r.raftlog.Close(), os.Remove(path)); err != nil {
+		return err
+	}
+	r.raftlog, err = raftlog.Open(r.o.Dir, raftlog.Options{Halt: r.halt})
+	return err
 }
 
 func (r *Replica) startRaft() error {
@@ -272,20 +284,14 @@ func (r *Replica) ReadIndex(ctx context.Context) (index, term uint64, err error)
 	return index, term, r.ConfirmTerm(ctx, term)
 }
 
-// Snapshot is the state at or above index.
+// Snapshot is the state at or above index, which ReadIndex or the gate's promise gave: an index of a leader whose first command of the
+// term is applied. The one entry of a term that no machine sees lies below that, so the wait ends with the machine's own index. (Raft's
+// applied index runs ahead of the machine and says nothing about the state.)
 func (r *Replica) Snapshot(ctx context.Context, index uint64) (*storage.Snapshot, error) {
-	if err := r.store.WaitApplied(ctx, r.visible(index)); err != nil {
+	if err := r.store.WaitApplied(ctx, index); err != nil {
 		return nil, err
 	}
 	return r.store.Snapshot()
-}
-
-// visible is index, unless entries that machines never see stand at the end of the log: then it is the last that they have seen.
-func (r *Replica) visible(index uint64) uint64 {
-	if applied := r.store.Applied().Index; applied < index && r.raft.AppliedIndex() >= index && r.raft.LastIndex() == index {
-		return applied
-	}
-	return index
 }
 
 // Admit says why nothing may be proposed now, or nil.

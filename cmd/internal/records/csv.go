@@ -87,7 +87,7 @@ func (c *CSV) read() error {
 		c.offset += int64(len(part))
 		if len(c.record)+len(part) > RecordBytesMax {
 			c.record = append(c.record, part[:min(len(part), rawMax)]...)
-			return c.skipLine(part, err)
+			return c.skipLine(err)
 		}
 		c.record = append(c.record, part...)
 		state = state.scan(part, c.comma)
@@ -112,8 +112,9 @@ func (c *CSV) read() error {
 }
 
 // skipLine drops the rest of an overlong line.
-func (c *CSV) skipLine(part []byte, err error) error {
+func (c *CSV) skipLine(err error) error {
 	for err == bufio.ErrBufferFull {
+		var part []byte
 		part, err = c.r.ReadSlice('\n')
 		c.offset += int64(len(part))
 	}

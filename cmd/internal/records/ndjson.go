@@ -67,7 +67,7 @@ func (c *CSV) readLine() error {
 		c.offset += int64(len(part))
 		if len(c.record)+len(part) > RecordBytesMax {
 			c.record = append(c.record, part[:min(len(part), rawMax)]...)
-			return c.skipLine(part, err)
+			return c.skipLine(err)
 		}
 		c.record = append(c.record, part...)
 		switch {
