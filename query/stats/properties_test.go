@@ -516,3 +516,32 @@ func BenchmarkChiSquare2x2(b *testing.B) {
 		}
 	})
 }
+
+// TestLongRows: rows longer than a gather, in every kernel, give the same bits.
+func TestLongRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(33, 34))
+	cells := make([]int64, 3*2500)
+	for k := range cells {
+		cells[k] = int64(r.Uint64() >> (44 + r.IntN(20)))
+	}
+	cells[17] = 1 << 28 // a term far from the others
+	u, err := NewTable(3, 2500, cells)
+	if err != nil || !u.frame.small {
+		t.Fatal(err, u.N())
+	}
+	bytes := func(f *Frame, add func(p *Partial)) string {
+		p := NewPartial(f, KindPearson|KindG)
+		add(p)
+		b, _ := p.MarshalBinary()
+		return string(b)
+	}
+	any := *u.frame
+	any.small = false
+	want := bytes(u.frame, func(p *Partial) { p.AddTable(u.frame, u) })
+	if got := bytes(&any, func(p *Partial) { p.AddTable(&any, u) }); got != want {
+		t.Error("the kernel for any size differs from the one for small tables")
+	}
+	if s := sparseOf(u); bytes(s.frame, func(p *Partial) { p.AddTable(s.frame, s) }) != want {
+		t.Error("triples differ from rows")
+	}
+}

@@ -127,3 +127,38 @@ func TestSumAnySplitSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestGatherIsExact: 1,024 terms anywhere in the 32 orders of a gather, the largest and finest among them, lose nothing.
+func TestGatherIsExact(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 44))
+	for round := range 200 {
+		middle := math.Ldexp(1+r.Float64(), r.IntN(300)-150)
+		g := gatherAround(middle)
+		var want, got Sum
+		for range gatherMax {
+			x := math.Ldexp(1+r.Float64(), math.Ilogb(middle)-15+r.IntN(32))
+			switch round {
+			case 0:
+				x = math.Ldexp(2-0x1p-52, math.Ilogb(middle)+16)
+			case 1:
+				x = math.Ldexp(2-0x1p-52, math.Ilogb(middle)-15)
+			}
+			if !g.holds(x) {
+				t.Fatalf("%v is not held around %v", x, middle)
+			}
+			want.Add(x)
+			g = g.add(x)
+		}
+		got.flush(g)
+		a, _ := want.MarshalBinary()
+		b, _ := got.MarshalBinary()
+		if string(a) != string(b) {
+			t.Fatalf("round %d: %v, want %v", round, got.Float(), want.Float())
+		}
+	}
+	for _, x := range []float64{0, math.Ldexp(1, -16), math.Ldexp(1, 17)} {
+		if gatherAround(1).holds(x) {
+			t.Errorf("%v is held around 1", x)
+		}
+	}
+}
