@@ -43,9 +43,7 @@ func (c Config) complete() (Config, error) {
 	if c.Shards < 1 || c.Shards > shardsMax {
 		return c, fmt.Errorf("server: a cluster has 1 to %d shards, not %d", shardsMax, c.Shards)
 	}
-	if c.CellMemory == 0 {
-		c.CellMemory = physicalMemory() / 4
-	}
+	c.CellMemory = c.MemoryBudget()
 	if c.CellMemory < cellMemoryMin {
 		return c, fmt.Errorf("server: %d bytes of cell memory are less than the least of %d", c.CellMemory, cellMemoryMin)
 	}
@@ -59,6 +57,14 @@ func (c Config) complete() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// MemoryBudget is CellMemory, or its default.
+func (c Config) MemoryBudget() int64 {
+	if c.CellMemory == 0 {
+		return physicalMemory() / 4
+	}
+	return c.CellMemory
 }
 
 // physicalMemory is the machine's, or 2 GiB if it does not say.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,7 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 }
 
 func serve(cmd *cobra.Command, cfg server.Config, address string) error {
+	tuneGC(cfg)
 	halted := make(chan error, 1)
 	cfg.Halt = func(err error) { halted <- err }
 	s, err := server.Serve(cmd.Context(), cfg, address)
@@ -66,6 +68,15 @@ func serve(cmd *cobra.Command, cfg server.Config, address string) error {
 		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w", err)
 	}
 }
+
+// tuneGC lets garbage grow to four times the live heap while that is small, and holds the process near its budget when it is not: the
+// budget for cells, and as much again as the rest of a node needs.
+func tuneGC(cfg server.Config) {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(cfg.MemoryBudget() + overheadBytes)
+}
+
+const overheadBytes = 640 << 20
 
 var units = []struct {
 	suffix string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/quipudb/quipu/query/plan"
@@ -55,18 +57,28 @@ type runs struct {
 	f    *plan.Fragment
 	cost *Cost
 	list []*Run
+
+	workers int // shards that are read at a time; each has its part of the query's goroutines
+	began   time.Time
 }
 
 func (e *Env) open(f *plan.Fragment) (*runs, error) {
-	r := &runs{env: e, f: f, cost: &Cost{}}
+	r := &runs{env: e, f: f, cost: &Cost{}, began: time.Now()}
 	if e.Costs != nil {
 		e.Costs[f] = r.cost
 	}
-	for _, s := range e.Shards {
-		if f.Shards != nil && !contains(f.Shards, s.ID) {
-			continue
-		}
-		run, err := OpenRun(s.Snapshot, f, e.Options)
+	shards := e.Shards
+	if f.Shards != nil {
+		shards = slices.DeleteFunc(slices.Clone(shards), func(s Shard) bool { return !slices.Contains(f.Shards, s.ID) })
+	}
+	options := e.Options
+	if options.Parallel <= 0 {
+		options.Parallel = goroutines()
+	}
+	r.workers = max(1, min(options.Parallel, len(shards)))
+	options.Parallel /= r.workers
+	for _, s := range shards {
+		run, err := OpenRun(s.Snapshot, f, options)
 		if err != nil {
 			r.close()
 			return nil, err
@@ -76,30 +88,38 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	return r, nil
 }
 
-func contains(ids []schema.ShardID, id schema.ShardID) bool {
-	for _, x := range ids {
-		if x == id {
-			return true
-		}
-	}
-	return false
-}
-
 func (r *runs) close() {
 	for _, run := range r.list {
 		r.cost.add(run.Stats)
 		run.Close()
 	}
+	r.cost.All = time.Since(r.began)
 }
 
-// first runs the first round on every shard, one after the other: each scan has goroutines of its own.
+// first runs the first round on every shard, several at a time.
 func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 	began := time.Now()
 	out := make([]*Partial, len(r.list))
-	for i, run := range r.list {
-		var err error
-		if out[i], err = run.First(ctx); err != nil {
-			return nil, err
+	errs := make([]error, len(r.list))
+	work := make(chan int, len(r.list))
+	for i := range r.list {
+		work <- i
+	}
+	close(work)
+	one := func() {
+		for i := range work {
+			out[i], errs[i] = r.list[i].First(ctx)
+		}
+	}
+	var wg sync.WaitGroup
+	for range r.workers - 1 {
+		wg.Go(one)
+	}
+	one()
+	wg.Wait()
+	for i := range out {
+		if errs[i] != nil {
+			return nil, errs[i]
 		}
 		r.cost.Groups += int64(len(out[i].Groups))
 	}
@@ -254,10 +274,11 @@ func (r *runs) twoRounds(parts []*Crosstab, kind plan.TestKind) ([]plan.Value, e
 	list := make([]placed, len(parts))
 	for i, p := range parts {
 		null += p.Null
-		list[i].m = stats.NewMargins(len(p.Rows), len(p.Cols))
-		if err := list[i].m.AddCells(p.Cells); err != nil {
+		m, err := p.margins()
+		if err != nil {
 			return nil, countError(err)
 		}
+		list[i].m = m
 		list[i].to = [2][]int{codesOf(rows, p.Rows), codesOf(cols, p.Cols)}
 		r.cost.Integers += int64(2 * (len(p.Rows) + len(p.Cols)))
 	}
@@ -270,13 +291,54 @@ func (r *runs) twoRounds(parts []*Crosstab, kind plan.TestKind) ([]plan.Value, e
 	f := total.Frame()
 	sum := stats.NewPartial(f, kinds(kind))
 	for i, p := range list {
-		share := stats.NewPartial(f, kinds(kind))
-		share.AddCells(f, renumber(parts[i].Cells, p.to))
+		share, err := parts[i].share(total, f, p.to, kinds(kind))
+		if err != nil {
+			return nil, err
+		}
 		if err := sum.Merge(share); err != nil {
 			return nil, err
 		}
 	}
 	return finishPartial(f, sum, kind, null)
+}
+
+// margins are the totals of the shard's own cells.
+func (c *Crosstab) margins() (*stats.Margins, error) {
+	m := stats.NewMargins(len(c.Rows), len(c.Cols))
+	if c.block == nil {
+		return m, m.AddCells(c.Cells)
+	}
+	for i := range c.Rows {
+		if err := m.AddRow(i, c.row(i)); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// share is the shard's part of the sums under the global margins; to gives the global places of its rows and columns.
+func (c *Crosstab) share(total *stats.Margins, global *stats.Frame, to [2][]int, k stats.Kinds) (*stats.Partial, error) {
+	if c.block == nil {
+		p := stats.NewPartial(global, k)
+		p.AddCells(global, renumber(c.Cells, to))
+		return p, nil
+	}
+	rows, cols := make([]uint64, len(c.Rows)), make([]uint64, len(c.Cols))
+	for i, at := range to[0] {
+		rows[i] = total.Rows[at]
+	}
+	for j, at := range to[1] {
+		cols[j] = total.Cols[at]
+	}
+	f, err := stats.NewFrame(total.N, rows, cols, total.Whole())
+	if err != nil {
+		return nil, err
+	}
+	p := stats.NewPartial(f, k)
+	for i := range c.Rows {
+		p.AddRow(f, i, c.row(i))
+	}
+	return p, nil
 }
 
 func codesOf(in *interner, values []plan.Value) []int {

@@ -167,6 +167,24 @@ func (x *crosstabs) crosstab(codes []uint32) *Crosstab {
 	return out
 }
 
+// dense is the block of one group with the values of all codes, without a copy of the cells.
+func (x *crosstabs) dense(codes []uint32) *Crosstab {
+	rows, cols := x.sides()
+	columns := x.r.s.tasks[x.task].cols
+	a, b := x.r.s.keys[columns[x.keys]], x.r.s.keys[columns[x.keys+1]]
+	out := &Crosstab{Rows: make([]plan.Value, rows-1), Cols: make([]plan.Value, cols-1), block: x.block(codes), stride: cols}
+	for i := range out.Rows {
+		out.Rows[i] = a.value(uint32(i + 1))
+		out.Null += out.block[(i+1)*cols]
+	}
+	for j := range out.Cols {
+		out.Cols[j] = b.value(uint32(j + 1))
+		out.Null += out.block[j+1]
+	}
+	out.Null += out.block[0]
+	return out
+}
+
 // finish tests one group whose cells are all here.
 func (x *crosstabs) finish(codes []uint32, kind plan.TestKind) ([]plan.Value, error) {
 	block := x.block(codes)

@@ -1,7 +1,7 @@
 package exec
 
 import (
-	"cmp"
+	"container/heap"
 	"math/bits"
 	"slices"
 
@@ -49,14 +49,32 @@ func (r *Run) screen(keys [][]uint32, top *plan.Top) [][]uint32 {
 	return out
 }
 
-// kth is the k-th largest score.
+// kth is the k-th largest score, found with a heap of the k largest so far.
 func kth[T any](list []T, k int, score func(T) float64) float64 {
-	scores := make([]float64, len(list))
-	for i, s := range list {
-		scores[i] = score(s)
+	h := make(least, 0, k)
+	for _, s := range list {
+		switch x := score(s); {
+		case len(h) < k:
+			heap.Push(&h, x)
+		case x > h[0]:
+			h[0] = x
+			heap.Fix(&h, 0)
+		}
 	}
-	slices.SortFunc(scores, func(a, b float64) int { return cmp.Compare(b, a) })
-	return scores[k-1]
+	return h[0]
+}
+
+// least is a heap whose first element is the smallest.
+type least []float64
+
+func (h least) Len() int           { return len(h) }
+func (h least) Less(i, j int) bool { return h[i] < h[j] }
+func (h least) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *least) Push(x any)        { *h = append(*h, x.(float64)) }
+func (h *least) Pop() any {
+	x := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return x
 }
 
 // approximate is Pearson's statistic of the cells without NULL categories, in plain floats over exact residuals.
