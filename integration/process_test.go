@@ -189,7 +189,7 @@ func dial(t *testing.T, addr string, opts ...client.Option) *client.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // its node may be gone
 		defer cancel()
 		c.Close(ctx)
 	})
