@@ -90,15 +90,18 @@ func (n *Node) dropOldWindows(ctx context.Context) error {
 		if t.Retention == 0 || t.Window == 0 {
 			continue
 		}
-		before := t.Bucket(n.cfg.Now().Add(-t.Retention).UnixMilli())
-		if cutoff, ok := v.Cutoff(t.ID); ok && cutoff >= before {
-			continue
-		}
-		if _, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before}); err != nil {
-			return err
+		// Log time moves an hour at most with one entry: a clock that is wrong for a moment drops nothing that it should not.
+		now := min(n.cfg.Now().UnixMilli(), v.LogTime)
+		before := t.Bucket(now - t.Retention.Milliseconds())
+		cutoff, ok := v.Cutoff(t.ID)
+		if !ok || cutoff < before {
+			if _, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before}); err != nil {
+				return err
+			}
+			cutoff = before
 		}
 		for _, s := range n.shards {
-			if _, err := s.command(ctx, &command.DropWindows{ID: t.ID, Before: before}); err != nil {
+			if err := s.dropWindows(ctx, t.ID, cutoff); err != nil {
 				return err
 			}
 		}

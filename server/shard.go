@@ -22,12 +22,13 @@ type shard struct {
 	machine  *counter.Machine
 	proposer *replica.Proposer
 
-	mu       sync.RWMutex              // guards versions
+	mu       sync.RWMutex              // guards the fields below
 	versions map[schema.TableID]uint64 // of the definitions that the machine has applied
+	cutoffs  map[schema.TableID]int64  // of retention, that the machine has applied since the start
 }
 
 func openShard(id schema.ShardID, o replica.Options) (*shard, error) {
-	s := &shard{id: id, machine: counter.New(), versions: map[schema.TableID]uint64{}}
+	s := &shard{id: id, machine: counter.New(), versions: map[schema.TableID]uint64{}, cutoffs: map[schema.TableID]int64{}}
 	o.Machine = s.machine
 	o.LogTime = func() int64 { return s.machine.Status().LogTime }
 	var err error
@@ -146,6 +147,23 @@ func (s *shard) setTable(ctx context.Context, t *schema.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.versions[t.ID] = max(s.versions[t.ID], t.Version)
+	return nil
+}
+
+// dropWindows makes the shard apply a cutoff, once for each start of this node: what a crash has left undone is done again.
+func (s *shard) dropWindows(ctx context.Context, id schema.TableID, before int64) error {
+	s.mu.RLock()
+	done, ok := s.cutoffs[id]
+	s.mu.RUnlock()
+	if ok && done >= before {
+		return nil
+	}
+	if _, err := s.command(ctx, &command.DropWindows{ID: id, Before: before}); err != nil {
+		return fmt.Errorf("shard %d: %w", s.id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutoffs[id] = before
 	return nil
 }
 
