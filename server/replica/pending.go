@@ -124,6 +124,9 @@ func (r *prep) resolve(d int, part *Part) {
 	r.remap[d], r.codes[d] = remap, col.Codes
 	if col.Codes == nil {
 		r.codes[d] = zeros[:]
+		if part.Rows == nil { // the builder takes the number of rows from the length of the columns
+			r.codes[d] = zeros[:min(part.Len, len(zeros))]
+		}
 		r.look(d, 0, col, remap)
 		return
 	}

@@ -13,8 +13,8 @@ package rounds
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,6 +99,7 @@ func (s *Sequencer) Take(ctx context.Context, shards []schema.ShardID) (*Cut, er
 			return nil, errcode.New(errcode.Internal, "there is no shard %d", id)
 		}
 	}
+	shards = slices.Compact(slices.Sorted(slices.Values(shards)))
 	if len(shards) == 1 {
 		return s.single(ctx, shards[0])
 	}
@@ -133,6 +134,7 @@ func (s *Sequencer) leave(r *read, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.gone = true
+	s.waiting = slices.DeleteFunc(s.waiting, func(o *read) bool { return o == r })
 	if r.cut != nil {
 		r.cut.Release()
 	}
@@ -165,22 +167,21 @@ func (s *Sequencer) run(ctx context.Context) {
 func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*read) (left []*read) {
 	h := &holds{s: s, round: round, promises: map[schema.ShardID]replica.Promise{}, failed: map[schema.ShardID]error{}}
 	h.prepare(ctx, reads)
-	for _, r := range reads {
-		r.cut, r.err = h.open(ctx, r)
+	cuts := make([]*Cut, len(reads)) // not the reads' yet: their callers may leave at any time
+	for i, r := range reads {
+		cuts[i] = h.open(ctx, r)
 	}
 	taken := time.Now()
 	h.commit(ctx)
-	for _, r := range reads {
-		if err := h.verdict(r); err != nil || r.err != nil {
-			if r.cut != nil {
-				r.cut.Release()
-			}
-			r.cut, r.err = nil, errors.Join(r.err, err)
+	for i, r := range reads {
+		if err := h.verdict(r); err != nil {
+			cuts[i].Release()
+			r.err = err
 			left = append(left, r)
 			continue
 		}
-		r.cut.Round, r.cut.Taken = round, taken
-		s.deliver(r)
+		cuts[i].Round, cuts[i].Taken = round, taken
+		s.deliver(r, cuts[i])
 	}
 	return left
 }
@@ -205,6 +206,7 @@ func (h *holds) prepare(ctx context.Context, reads []*read) {
 			cancel()
 			if err != nil {
 				h.failed[id] = err
+				h.s.parts[id].Abort(h.round) // it may have closed the gate and answered too late
 				continue
 			}
 			h.promises[id] = p
@@ -212,27 +214,32 @@ func (h *holds) prepare(ctx context.Context, reads []*read) {
 	}
 }
 
-// open opens the snapshots of one read.
-func (h *holds) open(ctx context.Context, r *read) (*Cut, error) {
+// open opens the snapshots of one read. A shard that fails leaves the round, so that it is waited for once and not once a read.
+func (h *holds) open(ctx context.Context, r *read) *Cut {
 	cut := &Cut{Snapshots: make(map[schema.ShardID]*storage.Snapshot, len(r.shards))}
 	for _, id := range r.shards {
 		if h.failed[id] != nil {
-			return cut, nil // verdict will say so
+			return cut // verdict will say so
 		}
 		bounded, cancel := context.WithTimeout(ctx, h.s.o.Silence)
 		snap, err := h.s.parts[id].Open(bounded, h.promises[id].Index)
 		cancel()
 		if err != nil {
-			return cut, fmt.Errorf("shard %d: %w", id, err)
+			h.failed[id] = err
+			return cut
 		}
 		cut.Snapshots[id] = snap
 	}
-	return cut, nil
+	return cut
 }
 
 // commit lets every gate go, after all snapshots of the round are open.
 func (h *holds) commit(ctx context.Context) {
 	for id, p := range h.promises { // any order: COMMITs do not depend on each other
+		if h.failed[id] != nil {
+			h.s.parts[id].Abort(h.round)
+			continue
+		}
 		if err := h.s.parts[id].Commit(ctx, h.round, p.Term); err != nil {
 			h.failed[id] = err
 			h.s.parts[id].Abort(h.round)
@@ -251,12 +258,14 @@ func (h *holds) verdict(r *read) error {
 }
 
 // deliver hands a cut over, unless the caller has left.
-func (s *Sequencer) deliver(r *read) {
+func (s *Sequencer) deliver(r *read, cut *Cut) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.gone && r.cut != nil {
-		r.cut.Release()
+	if r.gone {
+		cut.Release()
+		return
 	}
+	r.cut, r.err = cut, nil
 	close(r.done)
 }
 
