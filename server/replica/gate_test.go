@@ -52,6 +52,20 @@ func (s *gateScript) note(name, what string) {
 	s.notes = append(s.notes, fmt.Sprintf("%s: %s at %v", name, what, time.Since(s.started).Round(time.Millisecond)))
 }
 
+// said is the number of answers so far.
+func (s *gateScript) said() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.notes)
+}
+
+// sort orders the answers after the first from: what one step lets go leaves in no order.
+func (s *gateScript) sort(from int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.Sort(s.notes[from:])
+}
+
 // step runs one line. Steps that may wait run in the background and say their answer when they have one.
 func (s *gateScript) step(t *testing.T, line string) {
 	f := strings.Fields(line)
@@ -137,15 +151,15 @@ func TestGate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newGateScript()
 				for line := range strings.Lines(steps) {
-					from := len(s.notes)
+					from := s.said()
 					s.step(t, strings.TrimSpace(line))
 					synctest.Wait()
-					slices.Sort(s.notes[from:]) // what one step lets go leaves in no order
+					s.sort(from)
 				}
-				from := len(s.notes)
+				from := s.said()
 				time.Sleep(2 * HoldMax) // whatever waits has its answer by then
 				synctest.Wait()
-				slices.Sort(s.notes[from:])
+				s.sort(from)
 				got = strings.Join(s.notes, "\n") + "\n"
 			})
 			if !*rewrite && strings.TrimSpace(got) != strings.TrimSpace(want) {

@@ -46,7 +46,7 @@ func (r *Router) writeKeyed(ctx context.Context, b *Batch, p *prepared) (*Result
 	if rec.Done {
 		return replay(rec.Response)
 	}
-	res, err := r.deliver(ctx, p, command.Part{Kind: command.Key, Session: rec.ID, Seq: 1, KeyShard: home, Expires: rec.Expires})
+	res, err := r.deliver(ctx, b, p, command.Part{Kind: command.Key, Session: rec.ID, Seq: 1, KeyShard: home, Expires: rec.Expires})
 	if err != nil || res.retryable() {
 		return res, err
 	}

@@ -110,7 +110,7 @@ func (r *Router) Write(ctx context.Context, b *Batch) (*Result, error) {
 	} else if stamp.Kind, err = r.session(ctx, b); err != nil {
 		return nil, err
 	}
-	return r.deliver(ctx, p, stamp)
+	return r.deliver(ctx, b, p, stamp)
 }
 
 func (b *Batch) stampError() error {
@@ -191,7 +191,7 @@ func (r *Router) session(ctx context.Context, b *Batch) (command.PartKind, error
 }
 
 // deliver splits p and proposes its parts side by side.
-func (r *Router) deliver(ctx context.Context, p *prepared, stamp command.Part) (*Result, error) {
+func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp command.Part) (*Result, error) {
 	m := r.o.Meta.View().SlotMap()
 	stamp.MapVersion = m.Version
 	shares := p.split(m)
@@ -205,6 +205,9 @@ func (r *Router) deliver(ctx context.Context, p *prepared, stamp command.Part) (
 		out, err := pending[i].Wait(ctx)
 		if errors.Is(err, replica.ErrBehind) {
 			out, err = r.afterCatchUp(ctx, p, s, stamp)
+		}
+		if errors.Is(err, &errcode.Error{Code: errcode.SchemaChanged}) {
+			out, err = r.afterAlter(ctx, b, p, s, stamp, err)
 		}
 		switch {
 		case err == nil:
@@ -225,6 +228,27 @@ func (r *Router) afterCatchUp(ctx context.Context, p *prepared, s share, stamp c
 	out, err := r.o.Shards.Propose(s.shard, p.part(s, stamp)).Wait(ctx)
 	if errors.Is(err, replica.ErrBehind) {
 		err = errcode.New(errcode.SchemaChanged, "table %q changed while the batch was on its way", p.table.Name.Table).WithHint("send it again")
+	}
+	return out, err
+}
+
+// afterAlter proposes a share once more if its table was altered since the batch was prepared. Its rows stay: ALTER does not change
+// the partition key, and the refusal was not remembered. A table that was dropped or truncated meanwhile is refused for good.
+func (r *Router) afterAlter(ctx context.Context, b *Batch, p *prepared, s share, stamp command.Part, refused error) (replica.Outcome, error) {
+	if err := r.o.Meta.Refresh(ctx); err != nil {
+		return replica.Outcome{}, err
+	}
+	t := r.o.Meta.View().Table(p.table.Name)
+	if t == nil || t.ID != p.table.ID || t.Version <= p.table.Version {
+		return replica.Outcome{}, refused
+	}
+	again, err := prepare(b, t, r.o.Now().UnixMilli())
+	if err != nil {
+		return replica.Outcome{}, err
+	}
+	out, err := r.o.Shards.Propose(s.shard, again.part(s, stamp)).Wait(ctx)
+	if errors.Is(err, replica.ErrBehind) {
+		return r.afterCatchUp(ctx, again, s, stamp)
 	}
 	return out, err
 }

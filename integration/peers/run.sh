@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Runs every comparison with other software that is installed here; what is missing is named and left out.
+set -euo pipefail
+cd "$(dirname "$0")"
+./stats_peers.sh
+./arm64_stats.sh
