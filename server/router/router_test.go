@@ -28,7 +28,7 @@ func (v *fakeView) Table(n schema.Name) *schema.Table {
 	}
 	return nil
 }
-func (v *fakeView) Tables() []*schema.Table   { return []*schema.Table{v.table} }
+func (v *fakeView) Tables() []*schema.Table  { return []*schema.Table{v.table} }
 func (v *fakeView) SlotMap() *schema.SlotMap { return v.slots }
 func (v *fakeView) Session(id uint64) (Session, bool) {
 	return Session{Principal: "ann", Durable: id == 8}, id == 7 || id == 8
@@ -37,7 +37,6 @@ func (v *fakeView) Session(id uint64) (Session, bool) {
 // counted is one part as a shard saw it.
 type counted struct {
 	stamp command.Part
-	rows  []string
 	sum   int64
 }
 
