@@ -254,31 +254,14 @@ func (g *grid) merge(o *grid) error {
 	return nil
 }
 
-func overflow(table string) error {
-	return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", table).
-		WithHint("narrow the query with WHERE, or group by more columns")
+// check says whether a sum left the range of int64.
+func (g *grid) check(table string) error {
+	if g.overflow {
+		return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", table).
+			WithHint("narrow the query with WHERE, or group by more columns")
+	}
+	return nil
 }
 
 // has says that something was added to the sum of the entry.
 func (g *grid) has(e, sum int) bool { return g.vals[e*g.sums+sum] != 0 }
-
-// entryOf finds the entry of key codes, or −1.
-func (g *grid) entryOf(codes []uint32) int {
-	switch g.kind {
-	case denseShape:
-		return int(g.key(codes))
-	case packedShape:
-		if e := g.table[g.probe(g.key(codes))]; e != 0 {
-			return int(e) - 1
-		}
-		return -1
-	}
-	cols := make([][]uint32, len(codes))
-	for i := range codes {
-		cols[i] = codes[i : i+1]
-	}
-	if e, ok := g.wide[string(wideKey(cols, 0, nil))]; ok {
-		return int(e)
-	}
-	return -1
-}

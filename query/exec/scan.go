@@ -22,7 +22,6 @@ type task struct {
 	filter *predicate // of all its sums; nil: none
 	sums   []sumSpec
 	shape  *shape
-	pairs  bool // every cell has codes of its own: list them instead
 }
 
 // scan is what a fragment does with the cells of one table: one pass fills the grids of all tasks.
@@ -149,7 +148,7 @@ type work struct {
 	s     *scan
 	test  *tester
 	at    []int
-	found *harvest
+	grids []*grid
 	stats ScanStats
 
 	sel, sel2, sel3 []int32    // of the fragment's filters, of a sum's, of a task's
@@ -178,9 +177,12 @@ const chunkMax = 4096
 func (s *scan) newWork() (*work, error) {
 	w := &work{s: s, test: newTester(s.t, s.dims)}
 	w.at = w.test.at
-	var err error
-	if w.found, err = s.harvest(); err != nil {
-		return nil, err
+	for _, t := range s.tasks {
+		g, err := newGrid(t.shape, len(t.sums), s.mem)
+		if err != nil {
+			return nil, err
+		}
+		w.grids = append(w.grids, g)
 	}
 	w.cols = make([][]uint32, len(s.keys))
 	w.bufs = make([][]uint32, len(s.keys))
@@ -199,64 +201,8 @@ func (w *work) buffers(n int) {
 	}
 }
 
-// harvest is what a scan fills: a grid or a list of pairs for each task.
-type harvest struct {
-	grids []*grid
-	pairs []*pairs
-}
-
-func (s *scan) harvest() (*harvest, error) {
-	h := &harvest{grids: make([]*grid, len(s.tasks)), pairs: make([]*pairs, len(s.tasks))}
-	for i, t := range s.tasks {
-		var err error
-		if t.pairs {
-			h.pairs[i], err = newPairs(t.shape.cards[0], t.shape.cards[1], s.mem)
-		} else {
-			h.grids[i], err = newGrid(t.shape, len(t.sums), s.mem)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return h, nil
-}
-
-// join takes over what another goroutine found.
-func (h *harvest) join(o *harvest) error {
-	for i := range h.grids {
-		if h.pairs[i] != nil {
-			h.pairs[i].join(o.pairs[i])
-			continue
-		}
-		if err := h.grids[i].merge(o.grids[i]); err != nil {
-			return err
-		}
-		o.grids[i].free()
-	}
-	return nil
-}
-
-// check says whether a sum left the range of int64.
-func (h *harvest) check(table string) error {
-	for i := range h.grids {
-		if g := h.grids[i]; g != nil && g.overflow || h.pairs[i] != nil && h.pairs[i].overflow {
-			return overflow(table)
-		}
-	}
-	return nil
-}
-
-func (h *harvest) free() {
-	for i := range h.grids {
-		h.grids[i].free()
-		if h.pairs[i] != nil {
-			h.pairs[i].free()
-		}
-	}
-}
-
-// run scans all cells.
-func (s *scan) run(ctx context.Context, parallel int) (*harvest, ScanStats, error) {
+// run scans all cells and gives the filled grids of the tasks.
+func (s *scan) run(ctx context.Context, parallel int) ([]*grid, ScanStats, error) {
 	segments := s.segments(parallel)
 	works := make([]*work, max(1, len(segments)))
 	for i := range works {
@@ -284,11 +230,14 @@ func (s *scan) run(ctx context.Context, parallel int) (*harvest, ScanStats, erro
 	stats := works[0].stats
 	for _, w := range works[1:] {
 		stats.add(w.stats)
-		if err := works[0].found.join(w.found); err != nil {
-			return nil, stats, err
+		for i, g := range w.grids {
+			if err := works[0].grids[i].merge(g); err != nil {
+				return nil, stats, err
+			}
+			g.free()
 		}
 	}
-	return works[0].found, stats, nil
+	return works[0].grids, stats, nil
 }
 
 func (w *work) scan(ctx context.Context, seg storage.Segment) error {
@@ -320,7 +269,7 @@ func (w *work) chunk(c *storage.Chunk) error {
 		w.cols[i] = k.column(c, w.at, w.bufs[i])
 	}
 	for i, t := range s.tasks {
-		if err := w.task(t, i, c, sel); err != nil {
+		if err := w.task(t, w.grids[i], c, sel); err != nil {
 			return err
 		}
 	}
@@ -363,11 +312,7 @@ func (w *work) narrow(p *predicate, c *storage.Chunk, sel []int32) ([]int32, err
 	return w.test.keep(p, c, w.sel2)
 }
 
-func (w *work) task(t *task, i int, c *storage.Chunk, sel []int32) error {
-	if t.pairs {
-		return w.found.pairs[i].add(w.cols[t.cols[0]], w.cols[t.cols[1]], c.Counts[:c.Len], sel)
-	}
-	g := w.found.grids[i]
+func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
 	if t.filter != nil {
 		narrowed, err := w.narrow(t.filter, c, sel)
 		if err != nil {
