@@ -144,16 +144,6 @@ func (p *packing) code(key []uint64, d int) uint32 {
 	return uint32(key[x.word] >> (x.shift & 63) & (1<<(x.width&63) - 1))
 }
 
-// fits reports that every one of the widths is at most p's.
-func (p *packing) fits(widths []uint8) bool {
-	for d, w := range widths {
-		if d >= len(p.dims) && w > 0 || d < len(p.dims) && w > p.dims[d].width {
-			return false
-		}
-	}
-	return true
-}
-
 func allZero(codes []uint32) bool {
 	for _, c := range codes {
 		if c != 0 {

@@ -251,6 +251,9 @@ func (s *Store) renew(t *table, w *window, h *block) *block {
 	n := &block{epoch: s.epoch, id: h.id, ring: ringOut}
 	n.data.Store(c)
 	w.place(n, s.epoch)
+	if h.epoch <= s.frozen {
+		s.cellsNow += int64(c.live)
+	}
 	s.retire(h)
 	s.created(n)
 	return n
@@ -259,7 +262,7 @@ func (s *Store) renew(t *table, w *window, h *block) *block {
 // created enters a new block of the current epoch into the accounts.
 func (s *Store) created(h *block) {
 	s.clock.adopt(h)
-	s.dirtied(h.bytes, h.data.Load())
+	s.dirtied(h.bytes, nil) // its cells were counted when they came
 	if s.memory.over() {
 		s.evict(evictSteps)
 	}

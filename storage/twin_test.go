@@ -2,9 +2,11 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -64,7 +66,14 @@ func (w *twin) check(t *testing.T, n *Snapshot, target int) {
 				}
 			}
 		}
-		if got := scanTwin(t, v, Filter{}, target); !maps.Equal(got, want.cells) {
+		got, err := scanTwin(t, v, Filter{}, target)
+		if errors.Is(err, ErrSnapshotTooOld) && n.s.memory.budget < 1<<28 {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want.cells) {
 			t.Fatalf("table %d: %d cells, want %d; first difference: %s", id, len(got), len(want.cells), difference(got, want.cells))
 		}
 		if v.Cells() != uint64(len(want.cells)) {
@@ -87,7 +96,7 @@ func difference(got, want map[twinCell]int64) string {
 	return "none"
 }
 
-func scanTwin(t *testing.T, v *TableView, f Filter, target int) map[twinCell]int64 {
+func scanTwin(t *testing.T, v *TableView, f Filter, target int) (map[twinCell]int64, error) {
 	t.Helper()
 	all := make(map[twinCell]int64)
 	dims := make([]int, len(v.Schema().Dims))
@@ -112,10 +121,10 @@ func scanTwin(t *testing.T, v *TableView, f Filter, target int) map[twinCell]int
 			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	return all
+	return all, nil
 }
 
 // trial drives a store and its twin through the same random steps.
@@ -138,14 +147,22 @@ type heldSnapshot struct {
 }
 
 // shapes are values a dimension: dense ones, sparse ones, and one whose keys need two words.
-var shapes = [][]int{{40, 30}, {3, 2, 2}, {300, 200, 5}, {2000, 3}, {20_000}, {300, 300, 300, 300, 300, 300, 300}, {70_000, 70_000, 70_000, 70_000}}
+var shapes = [][]int{{40, 30}, {3, 2, 2}, {50, 20, 5}, {2000, 3}, {20_000}, {300, 300, 300, 300, 300, 300, 300}, {70_000, 70_000, 70_000, 70_000}}
 
 func TestTwin(t *testing.T) {
-	for seed := range uint64(6) {
-		for _, budget := range []int64{1 << 30, 1 << 20} {
-			t.Run(fmt.Sprint("seed", seed, "budget", budget>>20), func(t *testing.T) { runTwin(t, seed, budget, 120) })
+	for seed := range seeds(4) {
+		for _, budget := range []int64{1 << 30, 1 << 20, 128 << 10} {
+			t.Run(fmt.Sprint("seed", seed, "budget", budget>>10), func(t *testing.T) { runTwin(t, seed, budget, 120) })
 		}
 	}
+}
+
+// seeds is the number of seeds to try; QUIPU_SOAK asks for many.
+func seeds(n uint64) uint64 {
+	if os.Getenv("QUIPU_SOAK") != "" {
+		return 10 * n
+	}
+	return n
 }
 
 func runTwin(t *testing.T, seed uint64, budget int64, steps int) {
@@ -232,7 +249,11 @@ func (x *trial) codes(ts *TableState, t *twinTable) []uint32 {
 			continue // NULL
 		}
 		n := int(t.def.Dims[d].Budget())
-		v := fmt.Sprint("value ", x.rng.IntN(1+x.rng.IntN(n)))
+		most := n
+		if t.def.ID%3 == 0 {
+			most = 1 + x.rng.IntN(n) // early values are more frequent
+		}
+		v := fmt.Sprint("value ", x.rng.IntN(most))
 		i := slices.Index(t.dicts[d], v)
 		if n > 1000 { // the twin's search is linear
 			if c, ok := ts.Lookup(d, v); ok {
@@ -378,12 +399,6 @@ func (x *trial) snapshot() heldSnapshot {
 func (x *trial) verify(h heldSnapshot) {
 	x.Helper()
 	defer h.n.Release()
-	if h.n.view.ended.Load() {
-		if x.memory.budget > 1<<28 {
-			x.Fatal("a snapshot ended although there is plenty of memory")
-		}
-		return
-	}
 	h.w.check(x.T, h.n, 1+x.rng.IntN(5))
 }
 
@@ -537,7 +552,11 @@ func (x *trial) filter() {
 		}
 		return out
 	})
-	if got := scanTwin(x.T, v, f, 2); !maps.Equal(got, want) {
-		x.Fatalf("table %d: %d cells pass the filter, want %d: %s", t.def.ID, len(got), len(want), difference(got, want))
+	got, err := scanTwin(x.T, v, f, 2)
+	if errors.Is(err, ErrSnapshotTooOld) && x.memory.budget < 1<<28 {
+		return
+	}
+	if err != nil || !maps.Equal(got, want) {
+		x.Fatalf("table %d: %d cells pass the filter, want %d: %s (%v)", t.def.ID, len(got), len(want), difference(got, want), err)
 	}
 }

@@ -28,7 +28,15 @@ func (ts *TableState) addDense(w *window, n uint64, delta int64) {
 			return
 		}
 	}
-	w.live += uint64(h.data.Load().add(int(o), delta))
+	if d := h.data.Load().add(int(o), delta); d != 0 {
+		ts.count(w, d)
+	}
+}
+
+// count keeps the number of live cells of w, which has changed by d.
+func (ts *TableState) count(w *window, d int) {
+	w.live += uint64(d)
+	ts.s.cellsNow += int64(d)
 }
 
 // openDense makes the block of combination n ready to be changed. It returns nil if the window turned sparse instead, and the delta
@@ -108,7 +116,7 @@ func (ts *TableState) addSparse(w *window, codes []uint32, delta int64) {
 		ts.insertSparse(w, h, hash, codes, delta)
 		return
 	}
-	w.live += uint64(c.add(n, delta))
+	ts.count(w, c.add(n, delta))
 }
 
 // insertSparse adds a cell that h, the block of its hash, lacks.
@@ -132,7 +140,7 @@ func (ts *TableState) insertSparse(w *window, h *block, hash uint64, codes []uin
 		h.data.Store(c)
 	}
 	n := c.insert(hash, codes, ts.key[:])
-	w.live += uint64(c.add(n, delta))
+	ts.count(w, c.add(n, delta))
 	if c.memory() != h.bytes {
 		s.resized(h)
 	}
@@ -267,7 +275,7 @@ func (ts *TableState) toDense(w *window, l *denseLayout) {
 			w.place(h, s.epoch)
 			s.created(h)
 		}
-		w.live += uint64(h.data.Load().add(int(n&(blockCells-1)), count))
+		ts.count(w, h.data.Load().add(int(n&(blockCells-1)), count))
 	})
 	ts.leaveLayout(&old)
 }

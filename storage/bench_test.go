@@ -1,0 +1,239 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// caps are the cardinalities of a table with n cells; spread leaves most of its combinations empty.
+func caps(n int, spread bool) []uint32 {
+	c := []uint32{10, 10, 20, uint32(n / 2000)}
+	if spread {
+		return []uint32{1000, 1000, 20, uint32(n / 100)}
+	}
+	return c
+}
+
+// benchStore has a table with n cells; cells are their codes, row by row.
+func benchStore(b testing.TB, fs vfs.FS, n int, spread bool) (s *Store, cells [][4]uint32) {
+	s = mustOpen(b, Options{FS: fs, Dir: b.TempDir(), Memory: NewMemory(4 << 30)})
+	c := caps(n, spread)
+	rng := rand.New(rand.NewPCG(1, 2))
+	seen := make(map[[4]uint32]bool, n)
+	if !spread {
+		for i := range uint32(n) {
+			cells = append(cells, [4]uint32{1 + i%10, 1 + i/10%10, 1 + i/100%20, 1 + i/2000})
+		}
+		rng.Shuffle(n, func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
+	}
+	for len(cells) < n {
+		x := [4]uint32{1 + rng.Uint32N(c[0]), 1 + rng.Uint32N(c[1]), 1 + rng.Uint32N(c[2]), 1 + rng.Uint32N(c[3])}
+		if !seen[x] {
+			seen[x] = true
+			cells = append(cells, x)
+		}
+	}
+	s.Update(func(tx *Tx) {
+		_ = tx.SetTable(testTable(1, 4))
+		ts := tx.Table(1)
+		for d, n := range c {
+			for i := range n {
+				ts.Intern(d, fmt.Sprint("v", i))
+			}
+		}
+		for i := range cells {
+			ts.Add(0, cells[i][:], 1+int64(i%100))
+		}
+	})
+	return s, cells
+}
+
+var benchTables = []struct {
+	name   string
+	n      int
+	spread bool
+}{{"dense20k", 20_000, false}, {"dense1M", 1_000_000, false}, {"sparse20k", 20_000, true}, {"sparse1M", 1_000_000, true}}
+
+func BenchmarkAdd(b *testing.B) {
+	for _, x := range benchTables {
+		s, cells := benchStore(b, vfs.NewMem(), x.n, x.spread)
+		b.Run("one/"+x.name, func(b *testing.B) {
+			s.Update(func(tx *Tx) {
+				ts := tx.Table(1)
+				report := cpu(b)
+				for i := 0; b.Loop(); i++ {
+					ts.Add(0, cells[i%len(cells)][:], 1)
+				}
+				report(1)
+			})
+		})
+		for _, order := range []string{"sorted", "random"} {
+			cols, deltas := make([][]uint32, 4), make([]int64, len(cells))
+			for i, c := range sortedIf(order == "sorted", cells) {
+				for d := range cols {
+					cols[d] = append(cols[d], c[d])
+				}
+				deltas[i] = 1
+			}
+			b.Run("columns/"+order+"/"+x.name, func(b *testing.B) {
+				s.Update(func(tx *Tx) {
+					ts := tx.Table(1)
+					const n = 4000
+					part := make([][]uint32, 4)
+					from, report := 0, cpu(b)
+					for b.Loop() {
+						for d := range cols {
+							part[d] = cols[d][from : from+n]
+						}
+						ts.AddColumns(0, part, deltas[from:from+n])
+						from = (from + n) % len(cells)
+					}
+					report(n)
+				})
+			})
+		}
+		mustClose(b, s)
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	for _, x := range benchTables {
+		s, _ := benchStore(b, vfs.NewMem(), x.n, x.spread)
+		b.Run(x.name, func(b *testing.B) { benchScan(b, s, x.n, nil) })
+		if err := s.Checkpoint(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.Run("evicted/"+x.name, func(b *testing.B) {
+			benchScan(b, s, x.n, func() {
+				s.mu.Lock()
+				s.clock.evict(0, 1<<30, func(h *block) bool { return h.epoch <= s.pin.epoch })
+				s.mu.Unlock()
+			})
+		})
+		mustClose(b, s)
+	}
+}
+
+func benchScan(b *testing.B, s *Store, cells int, before func()) {
+	sum := int64(0)
+	report := cpu(b)
+	if before != nil {
+		report = func(int) {}
+	}
+	for b.Loop() {
+		if before != nil {
+			b.StopTimer()
+			before()
+			before() // the first round of the clock only clears the marks of use
+			b.StartTimer()
+		}
+		n, err := s.Snapshot()
+		if err != nil {
+			b.Fatal(err)
+		}
+		v, _ := n.Table(1)
+		for _, g := range v.Segments(Filter{}, 1) {
+			err := g.Scan(context.Background(), []int{0, 3}, func(c *Chunk) error {
+				for _, n := range c.Counts {
+					sum += n
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		n.Release()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(cells), "ns/cell")
+	report(cells)
+}
+
+// BenchmarkMemory reports the bytes of heap for a cell, everything included but the dictionary's values, and what the accounts say.
+func BenchmarkMemory(b *testing.B) {
+	for _, x := range benchTables {
+		b.Run(x.name, func(b *testing.B) {
+			for b.Loop() {
+				before := heap()
+				s, cells := benchStore(b, vfs.NewMem(), x.n, x.spread)
+				if err := s.Checkpoint(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				s.opts.FS, s.fs = nil, nil
+				_, bytes := s.clock.size()
+				n := float64(len(cells))
+				cells = nil
+				b.ReportMetric(float64(bytes)/n, "accounted-B/cell")
+				b.ReportMetric(float64(s.fixed)/n, "dict-B/cell")
+				_ = before
+				runtime.KeepAlive(cells)
+			}
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkCheckpoint writes all blocks of a table, to a disk.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, x := range benchTables {
+		s, cells := benchStore(b, vfs.Default, x.n, x.spread)
+		if err := s.Checkpoint(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(x.name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				s.Update(func(tx *Tx) {
+					ts := tx.Table(1)
+					for i := range cells {
+						ts.Add(0, cells[i][:], 1)
+					}
+				})
+				b.StartTimer()
+				if err := s.Checkpoint(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(cells)), "ns/cell")
+		})
+		mustClose(b, s)
+	}
+}
+
+func sortedIf(yes bool, cells [][4]uint32) [][4]uint32 {
+	if !yes {
+		return cells
+	}
+	c := slices.Clone(cells)
+	slices.SortFunc(c, func(a, b [4]uint32) int { return slices.Compare(a[:], b[:]) })
+	return c
+}
+
+// cpu starts a measurement of the processor time of this goroutine, which stays on its thread: on a shared machine it says more than the
+// clock on the wall. The returned function reports it for a cell.
+func cpu(b *testing.B) func(cells int) {
+	runtime.LockOSThread()
+	used := func() int64 {
+		var r syscall.Rusage
+		_ = syscall.Getrusage(1, &r) // of the thread; on systems without it the figure is 0
+		return r.Utime.Nano() + r.Stime.Nano()
+	}
+	start := used()
+	return func(cells int) {
+		b.ReportMetric(float64(used()-start)/float64(b.N)/float64(cells), "cpu-ns/cell")
+		runtime.UnlockOSThread()
+	}
+}
