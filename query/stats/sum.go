@@ -22,10 +22,9 @@ import (
 // and a statistic whose terms are each within a relative ε of the truth and have one sign is within ε + 2⁻⁵³ of it,
 // whatever their number.
 //
-// Chosen among four by BenchmarkSum (2-core EPYC; ns a term, then ns a cell inside the chi-square kernel): 70 limbs of 32
-// bits (three limbs touched a term), a 192-bit fixed-point number scaled from n (loses all digits of a sum near 0, and
-// 10⁻³⁰ is a value that two huge samples can have), exponent bins (32 KiB of state), and this one. Within a run of
-// neighbouring orders the kernels extract exact partial sums first; see gather and docs/bench/stats-sum.md.
+// Chosen by BenchmarkSum, in ns a term on one core: 1.0 with gather before the bins, as the kernels do; 3.9 with one Add a
+// term; 3.0 for 70 limbs of 32 bits, of which a term touches three; 5.0 for a 192-bit fixed-point number, which also loses
+// the digits of a sum near 0; 1.5 for a bin for each exponent, which takes 32 KiB. See docs/bench/stats-sum.md.
 type Sum struct {
 	bins    [sumBins]u128
 	special uint8 // which of +Inf, −Inf, NaN was added
