@@ -3,8 +3,6 @@ package query
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,7 +16,7 @@ import (
 type copyFormat struct {
 	csv       bool
 	header    bool
-	delimiter rune
+	delimiter byte
 	null      string
 }
 
@@ -51,10 +49,10 @@ func (s *session) copyStatement(st []sql.Statement, from bool) (*sql.Copy, copyF
 		switch o.Name {
 		case "format", "header", "encoding":
 		case "delimiter":
-			if len([]rune(o.Value)) != 1 || strings.ContainsAny(o.Value, "\n\r\"\\") {
-				return nil, f, s.at(errcode.New(errcode.InvalidOption, "the delimiter is one character"), o.ValuePos)
+			if len(o.Value) != 1 || strings.ContainsAny(o.Value, "\n\r\"\\") {
+				return nil, f, s.at(errcode.New(errcode.InvalidOption, "the delimiter is one ASCII character, no quote, backslash or line break"), o.ValuePos)
 			}
-			f.delimiter = []rune(o.Value)[0]
+			f.delimiter = o.Value[0]
 		case "null":
 			f.null = o.Value
 		default:
@@ -75,6 +73,9 @@ func (e *Engine) CopyIn(ctx context.Context, r Request, in io.Reader) (_ *End, e
 	if err != nil {
 		return nil, err
 	}
+	if r.ReadOnly {
+		return nil, errReadOnly()
+	}
 	c, f, err := s.copyStatement(st, true)
 	if err != nil {
 		return nil, err
@@ -90,10 +91,13 @@ func (e *Engine) CopyIn(ctx context.Context, r Request, in io.Reader) (_ *End, e
 		return nil, err
 	}
 	w := s.newInserter(target)
-	if err := s.copyRows(ctx, in, f, w); err != nil {
-		return nil, w.explain(err)
-	}
-	if err := w.flush(ctx); err != nil {
+	err = s.within(ctx, func(ctx context.Context) error {
+		if err := s.copyRows(ctx, in, f, w); err != nil {
+			return err
+		}
+		return w.flush(ctx)
+	})
+	if err != nil {
 		return nil, w.explain(err)
 	}
 	return &End{Tag: fmt.Sprintf("COPY %d", w.rows), Rows: w.rows, Receipt: w.receipts()}, nil
@@ -115,14 +119,14 @@ func (s *session) copyRows(ctx context.Context, in io.Reader, f copyFormat, w *i
 	for i := range given {
 		given[i] = true
 	}
-	for line := 1; ; line++ {
-		fields, nulls, err := next()
+	for first := true; ; first = false {
+		fields, nulls, line, err := next()
 		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return errcode.New(errcode.BadCopyFormat, "COPY %s, line %d: %v", w.in.Table.Name.Table, line, err)
-		case line == 1 && f.header:
+		case first && f.header, len(fields) == 1 && n > 1 && fields[0] == "":
 			continue
 		case len(fields) != n:
 			return errcode.New(errcode.BadCopyFormat, "COPY %s, line %d: %d fields, %d are expected", w.in.Table.Name.Table, line, len(fields), n)
@@ -143,84 +147,7 @@ func (s *session) copyRows(ctx context.Context, in io.Reader, f copyFormat, w *i
 	}
 }
 
-// reader gives the records of in.
-func (f copyFormat) reader(in io.Reader) func() ([]string, []bool, error) {
-	var nulls []bool
-	mark := func(fields []string) []bool {
-		nulls = nulls[:0]
-		for _, x := range fields {
-			nulls = append(nulls, x == f.null)
-		}
-		return nulls
-	}
-	if f.csv {
-		r := csv.NewReader(&lineBound{r: in})
-		r.Comma, r.FieldsPerRecord, r.ReuseRecord = f.delimiter, -1, true
-		return func() ([]string, []bool, error) {
-			fields, err := r.Read()
-			return fields, mark(fields), err
-		}
-	}
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), copyLineMax)
-	return func() ([]string, []bool, error) {
-		if !lines.Scan() || lines.Text() == `\.` {
-			return nil, nil, errors.Join(lines.Err(), map[bool]error{true: io.EOF}[lines.Err() == nil])
-		}
-		fields := strings.Split(strings.TrimSuffix(lines.Text(), "\r"), string(f.delimiter))
-		nulls := append([]bool(nil), mark(fields)...)
-		for i, x := range fields {
-			fields[i] = unescapeCopy(x)
-		}
-		return fields, nulls, nil
-	}
-}
-
-// lineBound refuses lines that no row of a table can have.
-type lineBound struct {
-	r io.Reader
-	n int
-}
-
-func (l *lineBound) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	for _, c := range p[:n] {
-		if l.n++; c == '\n' {
-			l.n = 0
-		}
-		if l.n > copyLineMax {
-			return n, fmt.Errorf("the line is longer than %d bytes", copyLineMax)
-		}
-	}
-	return n, err
-}
-
 var copyEscapes = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
-
-func unescapeCopy(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		switch s[i] {
-		case 't':
-			b.WriteByte('\t')
-		case 'n':
-			b.WriteByte('\n')
-		case 'r':
-			b.WriteByte('\r')
-		default:
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
-}
 
 // CopyOut runs COPY … TO STDOUT into out.
 func (e *Engine) CopyOut(ctx context.Context, r Request, out io.Writer) (_ *End, err error) {
@@ -235,7 +162,7 @@ func (e *Engine) CopyOut(ctx context.Context, r Request, out io.Writer) (_ *End,
 	}
 	q := c.Query
 	if q == nil {
-		if q, err = s.copyTable(c); err != nil {
+		if q, err = s.copyTable(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -244,15 +171,25 @@ func (e *Engine) CopyOut(ctx context.Context, r Request, out io.Writer) (_ *End,
 		return nil, err
 	}
 	w := &copyWriter{f: f, w: bufio.NewWriter(out)}
-	if err := s.run(ctx, q, bound, w, nil); err != nil {
+	if err := s.within(ctx, func(ctx context.Context) error { return s.run(ctx, q, bound, w, nil) }); err != nil {
 		return nil, err
 	}
 	w.end.Tag = fmt.Sprintf("COPY %d", w.end.Rows)
 	return w.end, w.w.Flush()
 }
 
-// copyTable is the SELECT of COPY table.
-func (s *session) copyTable(c *sql.Copy) (*sql.Query, error) {
+// copyTable is the SELECT of COPY table. The names are looked up first, so that errors point into the text of the statement.
+func (s *session) copyTable(ctx context.Context, c *sql.Copy) (*sql.Query, error) {
+	err := s.bound(ctx, func(b *plan.Binder) error {
+		t, err := b.Table(c.Table)
+		if err == nil {
+			_, err = b.Targets(t, c.Columns)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	cols := "*"
 	if len(c.Columns) > 0 {
 		names := make([]string, len(c.Columns))
@@ -298,9 +235,10 @@ func (c *copyWriter) Row(values []plan.Value) error {
 
 func (c *copyWriter) quote(s string) string {
 	if !c.f.csv {
-		return copyEscapes.Replace(s)
+		s = copyEscapes.Replace(s)
+		return strings.ReplaceAll(s, string(c.f.delimiter), `\`+string(c.f.delimiter))
 	}
-	if s == c.f.null || strings.ContainsAny(s, "\"\n\r") || strings.ContainsRune(s, c.f.delimiter) {
+	if s == c.f.null || strings.ContainsAny(s, "\"\n\r") || strings.IndexByte(s, c.f.delimiter) >= 0 {
 		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 	}
 	return s

@@ -229,13 +229,18 @@ func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
 
 // statement runs one statement within its time.
 func (s *session) statement(ctx context.Context, st sql.Statement, sink Sink) error {
+	return s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st, sink) })
+}
+
+// within runs f until statement_timeout.
+func (s *session) within(ctx context.Context, f func(context.Context) error) error {
 	if d := s.settings.duration("statement_timeout"); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d, errcode.New(errcode.Canceled, "canceling statement due to statement timeout").
 			WithHint("it may take %v; SET statement_timeout changes that", d))
 		defer cancel()
 	}
-	err := s.dispatch(ctx, st, sink)
+	err := f(ctx)
 	if err != nil && ctx.Err() != nil {
 		if cause := context.Cause(ctx); cause != ctx.Err() {
 			return cause
@@ -246,7 +251,7 @@ func (s *session) statement(ctx context.Context, st sql.Statement, sink Sink) er
 
 func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) error {
 	if s.r.ReadOnly && changes(st) {
-		return errcode.New(errcode.NotSupported, "this request may only read").WithHint("use POST for statements that change something")
+		return errReadOnly()
 	}
 	switch st := st.(type) {
 	case *sql.Query:
@@ -270,6 +275,10 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 			WithHint("leave BEGIN and COMMIT out; an INSERT of many rows is one request")
 	}
 	return errcode.New(errcode.NotSupported, "this statement is not supported yet").At(sql.CharPos(s.r.SQL, st.At()))
+}
+
+func errReadOnly() error {
+	return errcode.New(errcode.NotSupported, "this request may only read").WithHint("use POST for statements that change something")
 }
 
 func changes(st sql.Statement) bool {

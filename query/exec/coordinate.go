@@ -175,7 +175,8 @@ func (m *merged) merge(f *plan.Fragment, g *Group, mem *Budget) error {
 		case plan.AggSum, plan.AggCells:
 			sum := m.Sums[i] + g.Sums[i]
 			if sum < m.Sums[i] {
-				return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", f.Name)
+				return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", f.Name).
+					WithHint("narrow the query with WHERE, or group by more columns")
 			}
 			m.Sums[i], m.Some[i] = sum, m.Some[i] || g.Some[i]
 		case plan.AggDistinct:
