@@ -9,7 +9,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/router"
 	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
@@ -342,5 +344,36 @@ func TestVoterWithoutMemoryIsRefused(t *testing.T) {
 		t.Error("the node started without the memory of one of its groups")
 	} else if !strings.Contains(err.Error(), "shard") {
 		t.Errorf("the error does not name the group: %v", err)
+	}
+}
+
+// A retry that reaches the log (its answer was not known when it was proposed) is a duplicate also where it is alone in its entry.
+func TestDuplicateAloneInItsEntryIsAcknowledged(t *testing.T) {
+	n := start(t, t.TempDir())
+	defer stopNode(t, n)
+	createTable(t, n)
+	s, err := n.OpenSession(t.Context(), "local", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := batch(s.ID, 1, 7)
+	first, err := n.Write(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := n.shards[first.Receipts[0].Shard]
+	blind := replica.NewProposer(replica.ProposerOptions{Shard: sh.id, Apply: sh.replica.Apply, Stamp: sh.replica.Stamp, Admit: sh.replica.Admit,
+		Pass: sh.replica.Gate().Pass, Dict: sh.dict, Read: verdicts,
+		Seen: func(command.Part) (replica.Verdict, uint64, bool) { return replica.Verdict{}, 0, false }})
+	defer blind.Close()
+	table := n.view().Table(router.FullName(b.Table))
+	out, err := blind.Propose(&replica.Part{Table: table, Len: 1, Counts: []int64{7},
+		Stamp: command.Part{Kind: command.Ordinary, Session: s.ID, Seq: 1, Home: sh.id, MapVersion: n.view().Slots.Version},
+		Cols:  []replica.PartColumn{{Values: []schema.Value{schema.V("dept 0")}}, {Values: []schema.Value{schema.V("m")}}}}).Wait(t.Context())
+	if err != nil || !out.Duplicate {
+		t.Errorf("got %+v, %v; want a duplicate", out, err)
+	}
+	if got := total(t, n, table.ID); got != 7 {
+		t.Errorf("total %d, want 7", got)
 	}
 }

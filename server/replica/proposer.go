@@ -359,7 +359,7 @@ func (p *Proposer) judge(parts []*Pending, verdicts []Verdict, index uint64) {
 	}
 	p.stats.Whole.Add(1)
 	if len(parts) == 1 { // its own verdict is final
-		if verdicts[0].Err == nil { // never an acknowledgement of what was not counted
+		if verdicts[0].Err == nil && !verdicts[0].Duplicate { // never an acknowledgement of what was not counted
 			verdicts[0].Err = errcode.New(errcode.Internal, "the machine of shard %d refused a part and did not say why", p.opts.Shard)
 		}
 		p.answer(parts, verdicts, index)
