@@ -1,0 +1,262 @@
+package query_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/quipudb/quipu/query"
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// crossed is a table of the acceptance data of query/stats, with what its tests should give.
+type crossed struct {
+	id    string
+	cells [][3]int64 // row, column, count
+	want  expectations
+}
+
+// expectations are decimal texts of 30 digits.
+type expectations struct {
+	Pearson, G struct {
+		Stat string `json:"stat"`
+		DF   int64  `json:"df"`
+		P    string `json:"p"`
+		LnP  string `json:"log_p"`
+	}
+	MinExpected string `json:"min_expected"`
+	Association struct {
+		V string `json:"cramers_v"`
+	} `json:"association"`
+}
+
+// crossedTables reads every two-way fixture, the sparse one of 400 x 300 among them.
+func crossedTables(tb testing.TB) []crossed {
+	files, err := filepath.Glob("stats/testdata/*.json")
+	if err != nil || len(files) == 0 {
+		tb.Fatalf("no fixtures: %v", err)
+	}
+	var out []crossed
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		var head struct{ Kind string }
+		if json.Unmarshal(b, &head) != nil || head.Kind != "two_way" {
+			continue
+		}
+		var doc struct {
+			ID       string
+			Table    [][]int64
+			Sparse   [][3]int64
+			Expected expectations
+		}
+		if err := json.Unmarshal(b, &doc); err != nil {
+			tb.Fatalf("%s: %v", file, err)
+		}
+		for i, row := range doc.Table {
+			for j, n := range row {
+				if n > 0 {
+					doc.Sparse = append(doc.Sparse, [3]int64{int64(i), int64(j), n})
+				}
+			}
+		}
+		out = append(out, crossed{doc.ID, doc.Sparse, doc.Expected})
+	}
+	return out
+}
+
+// layouts are the partition keys, with the modes that they allow for a test of a and b for each k.
+var layouts = []struct {
+	table, key string
+	modes      []string
+}{
+	{"by_k", "k", []string{"local", "margins", "cells"}},
+	{"by_ab", "a, b", []string{"margins", "cells"}},
+	{"by_part", "part", []string{"cells"}},
+}
+
+// observations are the rows of a world: table k, row a, column b and a part, so that a cell of a test is a sum of several.
+type observations struct {
+	k, part    string
+	a, b, some int64
+}
+
+func scatter(tables []crossed) []observations {
+	var out []observations
+	for _, t := range tables {
+		for i, c := range t.cells {
+			third := c[2] / 3
+			for part, n := range []int64{third, third / 2, c[2] - third - third/2} {
+				if n > 0 {
+					out = append(out, observations{t.id, "part" + strconv.Itoa((i+part)%11), c[0], c[1], n})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// fill makes the tables of all layouts and counts rows into them in the order given.
+func (w *world) fill(rows []observations) {
+	for _, l := range layouts {
+		w.must("CREATE TABLE " + l.table + " (k text, a int8, b int8, part text) WITH (partition_by = '" + l.key + "')")
+		b := &query.Batch{Table: w.Table(schema.Name{Database: "quipu", Schema: "public", Table: l.table})}
+		at := [4]map[string]uint32{}
+		for d := range at {
+			at[d] = map[string]uint32{}
+			b.Cols = append(b.Cols, query.BatchColumn{Dim: d, Values: []schema.Value{schema.Null}})
+		}
+		for _, r := range rows {
+			for d, v := range []string{r.k, strconv.FormatInt(r.a, 10), strconv.FormatInt(r.b, 10), r.part} {
+				c := &b.Cols[d]
+				code, ok := at[d][v]
+				if !ok {
+					code = uint32(len(c.Values))
+					at[d][v] = code
+					c.Values = append(c.Values, schema.V(v))
+				}
+				c.Codes = append(c.Codes, code)
+			}
+			b.Counts, b.Events = append(b.Counts, r.some), append(b.Events, 0)
+		}
+		if _, err := w.Insert(w.tb.Context(), "", b); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+}
+
+const bothTests = "chi2_test(a, b) AS x, g_test(a, b) AS g"
+
+// bits is a row without its key, floats as their bits.
+func bits(row []plan.Value) string {
+	out := ""
+	for _, v := range row {
+		if v.Type == plan.Float8 {
+			out += fmt.Sprintf("%016x ", math.Float64bits(v.Float()))
+		} else {
+			out += v.String() + " "
+		}
+	}
+	return out
+}
+
+// TestBits holds that the same counts give the same bits: in every mode, for every number of shards and goroutines, in every order of
+// insertion, with all tables of the acceptance data in one query and with each in one of its own.
+func TestBits(t *testing.T) {
+	tables := crossedTables(t)
+	rows := scatter(tables)
+	shards, orders, parallel := []int{1, 2, 4, 7}, 3, []string{"1", "2", "8"}
+	if testing.Short() {
+		shards, orders, parallel = []int{1, 4}, 1, []string{"1", "8"}
+	}
+	want := map[string]string{}
+	check := func(t *testing.T, k string, row []plan.Value) {
+		t.Helper()
+		if want[k] == "" {
+			want[k] = bits(row)
+		}
+		if got := bits(row); got != want[k] {
+			t.Errorf("%s:\ngot  %s\nwant %s", k, got, want[k])
+		}
+	}
+	for _, n := range shards {
+		for order := range orders {
+			rng := rand.New(rand.NewPCG(uint64(n), uint64(order)))
+			rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+			w := newWorld(t, n)
+			w.fill(rows)
+			for _, l := range layouts {
+				for _, mode := range l.modes {
+					for _, p := range parallel {
+						t.Run(fmt.Sprintf("shards=%d/order=%d/%s/%s/goroutines=%s", n, order, l.table, mode, p), func(t *testing.T) {
+							a := w.must("SELECT k, "+bothTests+" FROM "+l.table+" GROUP BY k", "quipu.force_mode", mode, "quipu.parallelism", p)
+							if len(a.rows) != len(tables)-1 { // one has no observations
+								t.Errorf("%d groups of %d tables", len(a.rows), len(tables))
+							}
+							for _, row := range a.rows {
+								check(t, row[0].Text(), row[1:])
+							}
+						})
+					}
+					for _, one := range tables {
+						if len(one.cells) == 0 {
+							continue
+						}
+						a := w.must("SELECT "+bothTests+" FROM "+l.table+" WHERE k = '"+one.id+"'", "quipu.force_mode", mode, "quipu.parallelism", "2")
+						check(t, one.id, a.rows[0])
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestFixtures compares the tests of the acceptance data, asked by SQL, with their expected values: statistics and ln p to 1e-12, p to
+// 1e-10.
+func TestFixtures(t *testing.T) {
+	tables := crossedTables(t)
+	w := newWorld(t, 4)
+	w.fill(scatter(tables))
+	got := map[string][]plan.Value{}
+	for _, row := range w.must("SELECT k, " + bothTests + " FROM by_part GROUP BY k").rows {
+		got[row[0].Text()] = row[1:]
+	}
+	slices.SortFunc(tables, func(a, b crossed) int { return cmp.Compare(a.id, b.id) })
+	for _, c := range tables {
+		t.Run(c.id, func(t *testing.T) {
+			row := got[c.id]
+			if len(c.cells) == 0 {
+				row = w.must("SELECT " + bothTests + " FROM by_part WHERE k = '" + c.id + "'").rows[0]
+				if !row[plan.FieldStatistic].IsNull() || row[plan.FieldWarning].Text() != "no_observations" {
+					t.Errorf("an empty table gives %v", row)
+				}
+				return
+			}
+			x, g := row, row[len(row)/2:]
+			near(t, "chi-square", x[plan.FieldStatistic], c.want.Pearson.Stat, 1e-12)
+			near(t, "its p", x[plan.FieldP], c.want.Pearson.P, 1e-10)
+			near(t, "its ln p", x[plan.FieldLnP], c.want.Pearson.LnP, 1e-12)
+			near(t, "G", g[plan.FieldStatistic], c.want.G.Stat, 1e-12)
+			near(t, "its p", g[plan.FieldP], c.want.G.P, 1e-10)
+			near(t, "its ln p", g[plan.FieldLnP], c.want.G.LnP, 1e-12)
+			near(t, "min_expected", x[plan.FieldMinExpected], c.want.MinExpected, 1e-12)
+			near(t, "V", x[plan.FieldV], c.want.Association.V, 1e-12)
+			if x[plan.FieldDF].Int() != c.want.Pearson.DF {
+				t.Errorf("df is %s, want %d", x[plan.FieldDF], c.want.Pearson.DF)
+			}
+		})
+	}
+}
+
+// near compares relatively, and below 1 in size absolutely for logarithms; p below the range of normal float64 may be anything below it.
+func near(t *testing.T, what string, got plan.Value, want string, tolerance float64) {
+	t.Helper()
+	if want == "" {
+		return
+	}
+	w, err := strconv.ParseFloat(want, 64)
+	if err != nil && !math.IsInf(w, 0) && w != 0 {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if got.IsNull() {
+		t.Errorf("%s is NULL, want %s", what, want)
+		return
+	}
+	f := got.Float()
+	if tolerance > 1e-11 && w < 1e-300 && f < 1e-300 && f >= 0 {
+		return
+	}
+	if scale := max(math.Abs(w), map[bool]float64{true: 1}[what == "its ln p"]); math.Abs(f-w) > tolerance*scale {
+		t.Errorf("%s is %s, want %s", what, got, want)
+	}
+}
