@@ -70,12 +70,39 @@ Run it:    quipu serve --data-dir ./data
 Ask it:    quipu sql -c "SELECT chi2_test(gender, admitted) FROM admissions"`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// Before cobra looks itself, so that a missing flag is an error of usage.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateRequiredFlags(); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		},
 	}
 	c.PersistentFlags().String("url", "", "server to talk to (default $QUIPU_URL or 127.0.0.1:7480)")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	c.AddCommand(demoCommand(), serveCommand(), sqlCommand(), importCommand(), exportCommand(), tableCommand(), contextCommand(),
 		benchCommand(), versionCommand())
+	for _, group := range append(c.Commands(), c) {
+		if group.HasSubCommands() {
+			refuseUnknown(group)
+		}
+	}
 	return c
+}
+
+// refuseUnknown makes a word that names no command of the group an error of usage; without a word the group prints its help.
+func refuseUnknown(group *cobra.Command) {
+	group.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return &usageError{errors.New(text + " (`" + cmd.CommandPath() + " --help` lists the commands)")}
+	}
+	group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 // exactly is cobra.ExactArgs with our exit code.
