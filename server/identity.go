@@ -23,11 +23,12 @@ type identity struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster"` // 32 hexadecimal digits
 	Shards  int    `json:"shards"`
+	Unborn  bool   `json:"unborn,omitempty"` // the bootstrap has not ended: groups may be missing, and nothing was ever acknowledged
 }
 
 const identityFile = "node.json"
 
-// readIdentity gives ok = false for a directory without one: a new node, or one whose bootstrap did not end.
+// readIdentity gives ok = false for a directory without one: a new node.
 func readIdentity(dir string) (id identity, ok bool, err error) {
 	path := filepath.Join(dir, identityFile)
 	b, err := os.ReadFile(path)
@@ -56,7 +57,7 @@ func newIdentity(shards int) identity {
 	var cluster [16]byte
 	rand.Read(node[:])
 	rand.Read(cluster[:])
-	return identity{Format: formatVersion, Node: "n-" + hex.EncodeToString(node[:]), Cluster: hex.EncodeToString(cluster[:]), Shards: shards}
+	return identity{Format: formatVersion, Node: "n-" + hex.EncodeToString(node[:]), Cluster: hex.EncodeToString(cluster[:]), Shards: shards, Unborn: true}
 }
 
 // write makes the identity durable: file, then name, then directory.

@@ -71,20 +71,23 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !known {
+	if !known { // written first: a start that dies in the middle of the bootstrap must go on under the same id
 		id = newIdentity(cfg.Shards)
+		if err := id.write(cfg.DataDir); err != nil {
+			return nil, err
+		}
 	}
 	n.id = id
 	n.disk = disk{dir: cfg.DataDir, least: cfg.DiskFree}
 	n.disk.look()
-	if err := n.openGroups(!known); err != nil {
+	if err := n.openGroups(id.Unborn); err != nil {
 		return nil, err
 	}
-	if err := n.begin(ctx, !known); err != nil {
+	if err := n.begin(ctx, id.Unborn); err != nil {
 		return nil, err
 	}
-	if !known {
-		n.id.Cluster = n.view().Cluster()
+	if id.Unborn {
+		n.id.Unborn = false
 		if err := n.id.write(cfg.DataDir); err != nil {
 			return nil, err
 		}
@@ -160,7 +163,7 @@ func (n *Node) begin(ctx context.Context, bootstrap bool) error {
 		}
 	}
 	v := n.view()
-	if v.Slots == nil || v.Cluster() != n.id.Cluster && !bootstrap {
+	if v.Slots == nil || v.Cluster() != n.id.Cluster {
 		return fmt.Errorf("server: %s is of cluster %s, but its meta group is of cluster %q: the directories were mixed",
 			n.cfg.DataDir, n.id.Cluster, v.Cluster())
 	}
@@ -185,13 +188,16 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.rounds = rounds.New(parts, rounds.Options{Term: n.meta.Leading})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
+	if err := ctx.Err(); err != nil { // before anything runs in the background
+		return err
+	}
 	background, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.wg.Go(func() { n.followFeed(background) })
 	n.wg.Go(func() { n.retain(background) })
 	n.wg.Go(func() { n.watchDisk(background) })
 	n.wg.Go(func() { n.own.keep(background) })
-	return ctx.Err()
+	return nil
 }
 
 // halt is what any part calls that can no longer keep its promises.
