@@ -112,7 +112,7 @@ func (n *Node) dropOldWindows(ctx context.Context) error {
 // disk watches the free space of the data directory, so that asking costs nothing.
 type disk struct {
 	dir   string
-	least int64 // negative: no bound
+	least atomic.Int64 // negative: no bound
 	free  atomic.Int64
 }
 
@@ -125,8 +125,8 @@ func (d *disk) look() {
 
 // check says DISK_FULL, or nil.
 func (d *disk) check() error {
-	if free := d.free.Load(); d.least >= 0 && free < d.least {
-		return errcode.New(errcode.DiskFull, "%d MiB are free where %s lies, writes need %d MiB", free>>20, d.dir, d.least>>20).
+	if free, least := d.free.Load(), d.least.Load(); least >= 0 && free < least {
+		return errcode.New(errcode.DiskFull, "%d MiB are free where %s lies, writes need %d MiB", free>>20, d.dir, least>>20).
 			WithHint("make room; reads go on, and writes do so by themselves when there is room")
 	}
 	return nil

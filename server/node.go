@@ -78,7 +78,8 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	n.id = id
-	n.disk = disk{dir: cfg.DataDir, least: cfg.DiskFree}
+	n.disk.dir = cfg.DataDir
+	n.disk.least.Store(cfg.DiskFree)
 	n.disk.look()
 	if err := n.openGroups(id.Unborn); err != nil {
 		return nil, err

@@ -293,7 +293,7 @@ func TestFullDiskRefusesWritesAndServesReads(t *testing.T) {
 	n := start(t, t.TempDir())
 	defer stopNode(t, n)
 	table := createTable(t, n)
-	n.disk.least = 1 << 62
+	n.disk.least.Store(1 << 62)
 	res, err := n.Write(t.Context(), batch(0, 0, 1))
 	if err == nil && len(res.Refused) > 0 {
 		err = res.Refused[0].Err
@@ -304,7 +304,7 @@ func TestFullDiskRefusesWritesAndServesReads(t *testing.T) {
 	if got := total(t, n, table.ID); got != 0 {
 		t.Errorf("total %d", got)
 	}
-	n.disk.least = -1
+	n.disk.least.Store(-1)
 	if _, err := n.Write(t.Context(), batch(0, 0, 1)); err != nil {
 		t.Errorf("write when there is room again: %v", err)
 	}
