@@ -127,9 +127,7 @@ func (w *writer) part(rng *rand.Rand) command.Part {
 }
 
 func TestSessionsAgainstModel(t *testing.T) {
-	for run := range 8 {
-		seed := rand.Uint64()
-		t.Logf("run %d: seed %d", run, seed)
+	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		r, want := ready(t), newModel()
 		var ended deadSet
@@ -210,8 +208,8 @@ func randomLog(r *rig, rng *rand.Rand, n int) [][]byte {
 	keyID, keyExpires := uint64(0), int64(0)
 	for range n {
 		now += rng.Int64N(60_000)
-		part := ordinary(1+rng.Uint64N(12), 1+rng.Uint64N(400))
-		part.AckUpTo = rng.Uint64N(part.Seq)
+		part := ordinary(1+rng.Uint64N(6), 1+rng.Uint64N(80))
+		part.AckUpTo = rng.Uint64N(1 + part.Seq/8)
 		values := func(n int) []string {
 			v := make([]string, n)
 			for d := range v {
@@ -261,7 +259,10 @@ func randomLog(r *rig, rng *rand.Rand, n int) [][]byte {
 		default:
 			rows := make([]cell, 1+rng.IntN(30))
 			for i := range rows {
-				rows[i] = cell{0, values(dims), 1 + rng.Int64N(9) - 4*rng.Int64N(2)*rng.Int64N(2)}
+				rows[i] = cell{0, values(dims), 1 + rng.Int64N(9)}
+				if rng.IntN(80) == 0 {
+					rows[i].delta = -3 // more than most cells hold
+				}
 			}
 			parts := one(part)
 			if rng.IntN(3) == 0 {
@@ -275,9 +276,7 @@ func randomLog(r *rig, rng *rand.Rand, n int) [][]byte {
 
 // TestReplay: one log gives one state, on replicas that batch it otherwise, crash on the way, or start from a streamed state.
 func TestReplay(t *testing.T) {
-	for range 3 {
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
+	for seed := range uint64(3) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		first := newRig(t)
 		frames := randomLog(first, rng, 400)
@@ -310,7 +309,7 @@ func TestReplay(t *testing.T) {
 				t.Errorf("%s: another state\n%s", name, firstDifference(fsmtest.Dump(t, first.Store), fsmtest.Dump(t, r.Store)))
 			}
 		}
-		if s := first.m.Status(); s.Parts == 0 || s.Refused == 0 || s.Duplicates == 0 || s.Windows == 0 {
+		if s := first.m.Status(); s.Parts < 50 || s.Refused == 0 || s.Duplicates == 0 || s.Windows == 0 {
 			t.Errorf("the log does not exercise the machine: %+v", s)
 		}
 	}
