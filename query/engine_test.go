@@ -28,7 +28,7 @@ type world struct {
 	tables map[schema.Name]*schema.Table
 	nextID schema.TableID
 	engine *query.Engine
-	before func() // runs before each snapshot, if it is set
+	late   func(context.Context) // runs before each snapshot, if it is set
 }
 
 // epoch is the time of every world.
@@ -65,9 +65,9 @@ func (w *world) Tables(database string) []*schema.Table {
 	return out
 }
 
-func (w *world) Snapshot(_ context.Context, r query.Read) (*query.Snapshot, error) {
-	if w.before != nil {
-		w.before()
+func (w *world) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, error) {
+	if w.late != nil {
+		w.late(ctx)
 	}
 	out := &query.Snapshot{Taken: epoch, ID: schema.SnapshotID{MetaTerm: 1, Round: 2, Catalog: 3}}
 	for i, s := range w.stores {
