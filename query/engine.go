@@ -114,6 +114,8 @@ type Request struct {
 	Database  string // empty means quipu
 	SQL       string
 	Args      []plan.Value
+	Source    Source // takes the snapshots of this request instead of the engine's: a transaction that keeps one
+	Writer    Writer // counts the rows of this request instead of the engine's: a transaction that gathers them
 	Settings  map[string]string
 	Single    bool // refuse more than one statement
 	ReadOnly  bool // refuse statements that change anything
@@ -183,12 +185,19 @@ type session struct {
 	r        Request
 	settings settings
 	changed  map[string]string
+	params   []plan.Type // of a prepared statement
 	now      time.Time
 }
 
 func (e *Engine) session(r Request) (*session, error) {
 	if r.Database == "" {
 		r.Database = "quipu"
+	}
+	if r.Source == nil {
+		r.Source = e.o.Source
+	}
+	if r.Writer == nil {
+		r.Writer = e.o.Writer
 	}
 	s := &session{e: e, r: r, now: e.o.Now(), settings: settings{}, changed: map[string]string{}}
 	for name, value := range r.Settings {
@@ -206,7 +215,7 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 		return nil, nil, err
 	}
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
-	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, Principal: s.r.Principal, Database: s.r.Database,
+	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Database: s.r.Database,
 		Mode: mode, Shards: s.e.o.Catalog.Shards(), Setting: s.settings.lookup}), view, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/quipudb/quipu/query"
+	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
 )
 
@@ -23,6 +24,8 @@ var rewrite = flag.Bool("rewrite", false, "write what the engine answers into te
 //
 //	sql     statements, run in order: rows, notices and the tag of the last one, or the error with a caret
 //	sorted  the same, with the rows in the order of their text, for results without an order
+//	prepare what Prepare says of a statement
+//	execute a prepared statement; lines behind it that begin with $ are its parameters as text, NULL being NULL
 //	copyin  a COPY … FROM statement in the first line and its data in the others
 //	copyout a COPY … TO statement
 //
@@ -91,6 +94,8 @@ func (w *world) answerTo(directive, input string) string {
 			return failure(err, input)
 		}
 		return a.text(directive == "sorted")
+	case "prepare", "execute":
+		return w.prepared(input, directive == "execute")
 	case "copyin":
 		statement, data, _ := strings.Cut(input, "\n")
 		end, err := w.engine.CopyIn(context.Background(), query.Request{SQL: statement}, strings.NewReader(data))
@@ -107,6 +112,42 @@ func (w *world) answerTo(directive, input string) string {
 		return b.String() + end.Tag
 	}
 	return "unknown directive " + directive
+}
+
+// prepared prepares a statement, and shows its types or runs it.
+func (w *world) prepared(input string, execute bool) string {
+	r := query.Request{SQL: input}
+	for {
+		at := strings.LastIndexByte(r.SQL, '\n')
+		if at < 0 || r.SQL[at+1] != '$' {
+			break
+		}
+		_, v, _ := strings.Cut(r.SQL[at+1:], "= ")
+		arg := plan.TextValue(v)
+		if v == "NULL" {
+			arg = plan.Null
+		}
+		r.Args, r.SQL = append([]plan.Value{arg}, r.Args...), r.SQL[:at]
+	}
+	p, err := w.engine.Prepare(context.Background(), r, nil)
+	if err != nil {
+		return failure(err, r.SQL)
+	}
+	if execute {
+		a := &answer{}
+		if err := w.engine.Execute(context.Background(), p.Statement, r, a); err != nil {
+			return failure(err, r.SQL)
+		}
+		return a.text(false)
+	}
+	var params, columns []string
+	for _, t := range p.Params {
+		params = append(params, t.String())
+	}
+	for _, c := range p.Columns {
+		columns = append(columns, c.Name+" "+c.Type.String())
+	}
+	return "parameters: " + strings.Join(params, ", ") + "\ncolumns: " + strings.Join(columns, ", ")
 }
 
 func (a *answer) text(sorted bool) string {

@@ -88,7 +88,7 @@ func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *E
 		if len(bound.Fragments()) > 1 {
 			shards = nil
 		}
-		snap, err := s.e.o.Source.Snapshot(ctx, Read{Shards: shards, Level: Level(s.settings.get("quipu.read_consistency")), MinIndex: s.settings.get("quipu.min_index")})
+		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: Level(s.settings.get("quipu.read_consistency")), MinIndex: s.settings.get("quipu.min_index")})
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 			tail = append(tail, "Snapshot: "+end.Snapshot.String())
 		}
 	}
-	if err := sink.Columns([]plan.Column{{Name: "QUERY PLAN", Type: plan.Text}}); err != nil {
+	if err := sink.Columns(explainColumns); err != nil {
 		return err
 	}
 	for _, line := range append(plan.Explain(bound.Root, note), tail...) {
@@ -173,6 +173,8 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 	}
 	return s.end(sink, end)
 }
+
+var explainColumns = []plan.Column{{Name: "QUERY PLAN", Type: plan.Text}}
 
 type discard struct{}
 

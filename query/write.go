@@ -287,7 +287,7 @@ func (w *inserter) flush(ctx context.Context) error {
 	if w.pending == 0 {
 		return nil
 	}
-	receipt, err := w.s.e.o.Writer.Insert(ctx, w.s.r.Principal, w.batch)
+	receipt, err := w.s.r.Writer.Insert(ctx, w.s.r.Principal, w.batch)
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func clipText(s string) string {
 }
 
 func (b *exprBinder) param(p *sql.Param) (*Expr, error) {
-	if b.Describe {
+	if b.describing {
 		for len(b.params) < p.N {
 			b.params = append(b.params, Unknown)
 		}
@@ -147,6 +147,14 @@ func (b *exprBinder) param(p *sql.Param) (*Expr, error) {
 		return nil, b.fail(p.Pos, errcode.InvalidOption, "there is no parameter $%d: %d values were given", p.N, len(b.Args))
 	}
 	v := b.Args[p.N-1]
+	if p.N <= len(b.ArgTypes) && b.ArgTypes[p.N-1] != Unknown {
+		t := b.ArgTypes[p.N-1]
+		v, err := Convert(v, t)
+		if err != nil {
+			return nil, b.locate(err, p.Pos)
+		}
+		return &Expr{Kind: ExprConst, Type: t, Value: v}, nil
+	}
 	if v.IsNull() {
 		return typedNull(Unknown), nil
 	}

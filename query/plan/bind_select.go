@@ -30,7 +30,7 @@ func (b *Binder) Query(q *sql.Query) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Query{Root: root, Columns: root.Columns(), Params: b.params}, nil
+	return &Query{Root: root, Columns: root.Columns()}, nil
 }
 
 func (b *Binder) query(q *sql.Query) (Node, error) {

@@ -63,7 +63,7 @@ func (b *exprBinder) categories(c *sql.Call, name string, a *Aggregate) (first, 
 			if err != nil {
 				return nil, nil, err
 			}
-			if !x.isConst() {
+			if !x.isConst() && x.Kind != exprParam {
 				return nil, nil, b.fail(arg.Value.At(), errcode.InvalidOption, "correction must be true or false")
 			}
 			if x.Value.Bool() {

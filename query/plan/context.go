@@ -26,8 +26,7 @@ type Context struct {
 	Catalog   Catalog
 	Now       time.Time
 	Args      []Value
-	ArgTypes  []Type // with Describe: the types that are known, Unknown for the others
-	Describe  bool   // parameters have no values yet
+	ArgTypes  []Type // that a Describe of the statement gave its parameters; nil: they are those of the values
 	Principal string
 	Database  string
 	Mode      Mode // forced by quipu.force_mode, where it is allowed
@@ -39,23 +38,29 @@ type Context struct {
 // Binder binds statements of one text.
 type Binder struct {
 	Context
-	params []Type
-	depth  int
-	ctes   []cte
+	describing bool   // parameters have no values yet
+	params     []Type // while describing: of $1, $2, …, as far as they are known
+	depth      int
+	ctes       []cte
 }
 
 // NewBinder is a binder for the statements of c.Text.
-func NewBinder(c Context) *Binder {
-	b := &Binder{Context: c}
-	b.params = slices.Clone(c.ArgTypes)
-	for i, v := range c.Args {
-		if i < len(b.params) {
-			b.params[i] = v.Type
-		} else {
-			b.params = append(b.params, v.Type)
+func NewBinder(c Context) *Binder { return &Binder{Context: c} }
+
+// Describe makes b bind statements whose parameters have no values yet. types are those that are known, Unknown for the others.
+func (b *Binder) Describe(types []Type) {
+	b.describing, b.params = true, slices.Clone(types)
+}
+
+// Params are the types of the parameters that a described statement names: text where nothing says otherwise.
+func (b *Binder) Params() []Type {
+	out := slices.Clone(b.params)
+	for i, t := range out {
+		if t == Unknown {
+			out[i] = Text
 		}
 	}
-	return b
+	return out
 }
 
 // fail is an error at a place of the text.
@@ -81,10 +86,14 @@ func (b *Binder) unsupported(at sql.Pos, what string) *errcode.Error {
 	return b.fail(at, errcode.NotSupported, "%s is not supported yet", what)
 }
 
-// Nearest is the candidate that name was probably meant to be: within edit distance 2, and nearer than a third of its length.
+// Nearest is the candidate that name was probably meant to be: within edit distance 2, and nearer than a third of its length. A name
+// of one letter is near to none.
 func Nearest(name string, candidates []string) (string, bool) {
 	best, bound := "", min(2, max(1, len(name)/3))
 	found := false
+	if len(name) < 2 {
+		return "", false
+	}
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(c), bound); d <= bound && (!found || d < distance(name, best, bound)) {
 			best, found = c, true

@@ -64,7 +64,42 @@ func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 		return nil, b.fail(s.Pos, errcode.SyntaxError, "INSERT has fewer expressions (%d) than target columns (%d)", width, len(in.Targets)).
 			WithHint("name the columns: INSERT INTO %s (a, b, count) VALUES …", t.Name.Table)
 	}
+	if b.describing {
+		return in, b.describeValues(in)
+	}
 	return in, nil
+}
+
+// describeValues gives a parameter that stands alone as a value the type of its target.
+func (b *Binder) describeValues(in *Insert) error {
+	e := &exprBinder{Binder: b, scope: &scope{}, clause: "VALUES"}
+	for _, row := range in.Values {
+		for i, v := range row {
+			if _, ok := v.(*sql.Default); ok || i >= len(in.Targets) {
+				continue
+			}
+			x, err := e.value(v)
+			if err != nil {
+				return err
+			}
+			if x.Kind == exprParam && x.Type == Unknown {
+				if _, err := b.coerce(x, in.targetType(in.Targets[i]), v.At()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (in *Insert) targetType(target int) Type {
+	switch target {
+	case TargetTime:
+		return Timestamptz
+	case TargetCount:
+		return Int8
+	}
+	return TypeOf(in.Table.Dims[target])
 }
 
 // shorter are the targets of rows without a column list that leave out ts, or count, or both; nil if the width fits none.
@@ -155,9 +190,6 @@ func (b *Binder) InsertValue(e sql.Expr) (v Value, ok bool, err error) {
 	x, err := (&exprBinder{Binder: b, scope: &scope{}, clause: "VALUES"}).value(e)
 	if err != nil {
 		return Null, false, err
-	}
-	if x.Kind == exprParam {
-		return Null, true, nil
 	}
 	v, err = x.Eval(nil)
 	return v, true, b.locate(err, e.At())

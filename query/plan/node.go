@@ -142,7 +142,6 @@ func (n *SetOp) inputs() []Node       { return []Node{n.L, n.R} }
 type Query struct {
 	Root    Node
 	Columns []Column
-	Params  []Type // of $1, $2, …, as far as they were inferred
 }
 
 // Fragments lists the shards' share of the work, in the order of the tree.

@@ -41,16 +41,22 @@ func (b *Binder) series(c *sql.Call) (Node, error) {
 		if x, err = b.coerce(x, Int8, a.Value.At()); err != nil {
 			return nil, err
 		}
+		if x.Kind == exprParam {
+			continue
+		}
 		v, err := x.Eval(nil)
 		if err != nil {
 			return nil, b.locate(err, a.Value.At())
 		}
 		ends[i] = v.Int()
 	}
-	if ends[2] == 0 {
+	if ends[2] == 0 && !b.describing {
 		return nil, b.fail(c.Pos, errcode.InvalidOption, "step size cannot equal zero")
 	}
 	n := &Rows{cols: []Column{{"generate_series", Int8}}}
+	if b.describing {
+		return n, nil
+	}
 	for v := ends[0]; ends[2] > 0 && v <= ends[1] || ends[2] < 0 && v >= ends[1]; {
 		if len(n.Rows) == seriesMax {
 			return nil, b.fail(c.Pos, errcode.TooLarge, "generate_series gives at most %d rows", seriesMax)
