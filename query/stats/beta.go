@@ -51,7 +51,7 @@ const betaLarge = 3000
 func (p betaPoint) lnPrefix() float64 {
 	n := p.a + p.b
 	corrections := stirlingError(n) - stirlingError(p.a) - stirlingError(p.b)
-	return p.deviance() + log(p.a)/2 + log(p.b/n)/2 - lnSqrt2Pi + corrections
+	return p.deviance() + float64(log(p.a)/2) + float64(log(p.b/n)/2) - lnSqrt2Pi + corrections
 }
 
 // deviance is a·ln(xn/a) + b·ln(yn/b) ≤ 0.
@@ -113,7 +113,7 @@ func (p betaPoint) integral() float64 {
 		end = math.Min(end, 1-0x1p-40)
 	}
 	return integrate(func(s float64) float64 {
-		v := side * s
+		v := float64(side * s)
 		exponent := float64(p.a*log1pmx(v)) - float64(p.e*v) - float64(n*log1pmx(float64(p.x*v)))
 		return exp(exponent) / (1 + v)
 	}, end, 10)
@@ -156,7 +156,7 @@ func betaQuantile(target float64, isUpper bool, a, b float64) (x, y float64) {
 			case math.IsInf(hi, 1):
 				next = w + 2*(1+math.Abs(w))
 			default:
-				next = lo + (hi-lo)/2
+				next = lo + float64((hi-lo)/2)
 			}
 		}
 		if next == w {

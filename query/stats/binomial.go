@@ -18,7 +18,7 @@ func lnBinomialProb(k, n uint64, p, q float64) float64 {
 	}
 	fn, fk, fm := float64(n), float64(k), float64(n-k)
 	point := betaPoint{fk, fm, p, q, binomialDistance(k, n-k, p, q)}
-	return math.Min(0, point.deviance()-log(fk)/2-log(fm/fn)/2-lnSqrt2Pi+
+	return math.Min(0, point.deviance()-float64(log(fk)/2)-float64(log(fm/fn)/2)-lnSqrt2Pi+
 		stirlingError(fn)-stirlingError(fk)-stirlingError(fm))
 }
 
@@ -146,7 +146,7 @@ func binomialTwoSided(x, n uint64, p, q float64, e ExactP) (lnP, tied float64) {
 	// An outcome on the other side counts when it is no more probable. With p a float64 an exact tie is an accident of
 	// rounding; a gap below 1e-12 is taken for one.
 	within := func(k uint64) bool {
-		return lnBinomialProb(k, n, p, q) <= e.LnObserved+1e-12*math.Max(1, -e.LnObserved*0x1p-8)
+		return lnBinomialProb(k, n, p, q) <= e.LnObserved+float64(1e-12*math.Max(1, -e.LnObserved*0x1p-8))
 	}
 	tied = 1
 	if x < mode {

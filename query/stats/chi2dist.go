@@ -130,7 +130,7 @@ func chiSquareOne(x float64) tails {
 	}
 	// x/2 itself is the exponent: the square of its rounded root would lose digits in the far tail.
 	scaled := erfcx(root)
-	return tails{p: exp(-x/2) * scaled, ln: log(scaled) - x/2, isUpper: true}
+	return tails{p: exp(-x/2) * scaled, ln: log(scaled) - float64(x/2), isUpper: true}
 }
 
 // gammaTails gives the tails of the gamma distribution with shape a ≥ ½ and scale 1 at x > 0.
@@ -162,7 +162,7 @@ func lnGammaPrefix(a, x float64) float64 {
 	if math.IsInf(deviance, -1) { // x/a underflowed
 		deviance = log(x) - log(a) - mu
 	}
-	return float64(a*deviance) + log(a)/2 - lnSqrt2Pi - stirlingError(a)
+	return float64(a*deviance) + float64(log(a)/2) - lnSqrt2Pi - stirlingError(a)
 }
 
 // gammaSeries is P(a, x) divided by the prefix: Σ x^k/(a(a+1)…(a+k)).
@@ -219,9 +219,9 @@ func gammaTemme(a, mu float64) tails {
 	correction := temmeSum(a, eta) / (sqrt2Pi * math.Sqrt(a))
 	root := math.Sqrt(exponent)
 	if mu < 0 {
-		return lowerTail(log(erfcx(root)/2-correction) - exponent)
+		return lowerTail(log(float64(erfcx(root)/2)-correction) - exponent)
 	}
-	scaled := erfcx(root)/2 + correction
+	scaled := float64(erfcx(root)/2) + correction
 	return tails{p: clampUnit(exp(-exponent) * scaled), ln: math.Min(0, log(scaled)-exponent), isUpper: true}
 }
 
@@ -268,7 +268,7 @@ func chiSquareQuantile(target float64, df float64, isUpper bool) float64 {
 	x := k * cube * cube * cube
 	if cube < 0.1 {
 		// In the lower tail P ≈ (x/2)^a/Γ(a+1).
-		x = 2 * exp((target+lgamma(k/2+1))/(k/2))
+		x = 2 * exp((target+lgamma(float64(k/2)+1))/(k/2))
 	}
 	return solveTail(func(x float64) (value, slope float64) {
 		ln := lnTail(x, df)

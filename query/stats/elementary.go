@@ -37,7 +37,7 @@ func atanhTail(z float64, terms int) float64 {
 // atanhTail11 is atanhTail(z, 11) written out, for the hot path of log and log1p. Two interleaved chains halve the
 // latency.
 func atanhTail11(z float64) float64 {
-	w := z * z
+	w := float64(z * z)
 	even := math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, 1./23, 1./19), 1./15), 1./11), 1./7), 1./3)
 	odd := math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, 1./21, 1./17), 1./13), 1./9), 1./5)
 	return math.FMA(odd, z, even)
@@ -83,8 +83,8 @@ func splitExponent(x float64) (m, k float64) {
 // logParts is ln(1+f) + k·ln 2 + c for f in [√½−1, √2−1), with c a small correction.
 func logParts(f, k, c float64) float64 {
 	s := f / (2 + f)
-	z := s * s
-	half := float64(f*f) / 2
+	z := float64(s * s)
+	half := float64(float64(f*f) / 2)
 	tail := float64(s * (half + float64(float64(2*z)*atanhTail11(z))))
 	if k == 0 && c == 0 {
 		return f - (half - tail)
@@ -121,7 +121,7 @@ func log1pmx(x float64) float64 {
 		return log1p(x) - x
 	}
 	s := x / (2 + x)
-	z := s * s
+	z := float64(s * s)
 	if z < 0.0295 {
 		return s * (float64(float64(2*z)*atanhTail11(z)) - x)
 	}
@@ -149,7 +149,7 @@ func logAdd(a, b float64) float64 {
 
 // expTail holds 1/(k+2)!: e^r = 1 + r + r²·Σ expTail[k]·r^k, with |r| ≤ ln 2 / 2.
 func expTail(r float64) float64 {
-	w := r * r
+	w := float64(r * r)
 	even := math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, 1./87178291200, 1./479001600),
 		1./3628800), 1./40320), 1./720), 1./24), 1./2)
 	odd := math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, math.FMA(w, 1./6227020800, 1./39916800), 1./362880),
@@ -175,7 +175,7 @@ func expSum(x, lo float64) float64 {
 	low := math.FMA(-k, ln2Lo, lo)
 	r := hi + low
 	low += hi - r // what r lost
-	w := r * r
+	w := float64(r * r)
 	y := 1 + (r + (low + float64(w*expTail(r))))
 	return scale(y, int(k))
 }

@@ -54,7 +54,7 @@ func lnFactorialRest(x float64) float64 {
 	if x == 0 {
 		return 0
 	}
-	return log(x)/2 + lnSqrt2Pi + stirlingError(x)
+	return float64(log(x)/2) + lnSqrt2Pi + stirlingError(x)
 }
 
 // lnOdds is the logarithm of w(k+1)/w(k) at ψ, with the ratio (r1−k)(c1−k)/((k+1)(r2−c1+k+1)).
@@ -123,13 +123,13 @@ func (h hypergeometric) tailIntegral(k uint64, up bool) (sum, mean float64) {
 	if !up {
 		side, room = -1, float64(min(f.a, f.d))
 	}
-	slope := side * (h.lnPsi - f.lnOddsSmooth())
+	slope := float64(side * (h.lnPsi - f.lnOddsSmooth()))
 	curvature := 1 / h.variance(k)
 	end := math.Min(decayLength(math.Max(0, -slope), curvature, 42), room*(1-0x1p-20))
 	g := func(t float64) float64 { return exp(f.lnWeightRatio(side*t) + float64(slope*t)) }
 	// g′(0) is the slope plus what the square roots of Stirling's formula add.
 	a, b, c, d := f.floats()
-	derivative := slope - side*(1/a+1/d-1/b-1/c)/2
+	derivative := slope - float64(side*(1/a+1/d-1/b-1/c)/2)
 	sum = integrate(g, end, 16) + 0.5 - derivative/12
 	first := integrate(func(t float64) float64 { return float64(t * g(t)) }, end, 16) - 1./12
 	return sum, side * first / sum
@@ -154,7 +154,7 @@ func (f Fourfold) lnWeightRatio(t float64) float64 {
 			move = -t
 		}
 		u := move / x
-		sum += float64(x*deviance(u)) + log1p(u)/2 + (1/(x+move)-1/x)/12
+		sum += float64(x*deviance(u)) + float64(log1p(u)/2) + (1/(x+move)-1/x)/12
 	}
 	return -sum
 }

@@ -216,7 +216,7 @@ func divergenceSeries(lambda, d float64) float64 {
 	term := float64(d*d) / 2
 	sum := term
 	for k := 2.0; k < 60; k++ {
-		term *= float64((lambda+1-k)*d) / (k + 1)
+		term = float64(term * (float64((lambda+1-k)*d) / (k + 1)))
 		sum += term
 		if math.Abs(term) <= 0x1p-54*sum {
 			break

@@ -194,7 +194,7 @@ func (m *MonteCarlo) cell(stream *counterStream, need, marked, pool uint64) uint
 	high := min(need, marked)
 	k := max(low, min(high, (need+1)*(marked+1)/(pool+2)))
 	ln, inverse := m.ln, m.inverse
-	p := exp(ln[need] + ln[pool-need] + ln[marked] + ln[other] - ln[pool] - ln[k] - ln[need-k] - ln[marked-k] - ln[other-(need-k)])
+	p := float64(exp(ln[need] + ln[pool-need] + ln[marked] + ln[other] - ln[pool] - ln[k] - ln[need-k] - ln[marked-k] - ln[other-(need-k)]))
 	u := stream.uniform() - p
 	up, down, pUp, pDown := k, k, p, p
 	for u > 0 {
@@ -229,7 +229,7 @@ func (s *counterStream) next() uint64 {
 
 // uniform is a number strictly between 0 and 1.
 func (s *counterStream) uniform() float64 {
-	return (float64(s.next()>>11) + 0.5) * 0x1p-53
+	return float64((float64(s.next()>>11) + 0.5) * 0x1p-53)
 }
 
 // mix64 is the finalizer of SplitMix64 (Steele, Lea & Flood 2014).

@@ -48,7 +48,7 @@ func noncentralSum(x, a, m float64, upper bool) float64 {
 		return t.lnLower() - m
 	}
 	// The summand is largest near the j with j·(a+j) = m·x, and falls from there at the pace of a Poisson variable.
-	half := a / 2
+	half := float64(a / 2)
 	peak := float64(m*x) / (half + math.Sqrt(float64(half*half)+float64(m*x)))
 	spread := float64(12*math.Sqrt(peak+1)) + 60
 	start := math.Max(0, math.Floor(peak-spread))
@@ -105,7 +105,7 @@ func sankaran(x, df, lambda float64) tails {
 	p := twice / (total * total)
 	mHalf := float64((h - 1) * (1 - float64(3*h)))
 	mean := 1 + float64(h*p*(h-1-float64((2-h)*mHalf*p/2)))
-	sd := h * math.Sqrt(2*p) * (1 + float64(mHalf*p)/2)
+	sd := h * math.Sqrt(2*p) * (1 + float64(mHalf*p/2))
 	return normalTails((exp(float64(h*log(x/total))) - mean) / sd)
 }
 

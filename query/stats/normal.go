@@ -54,7 +54,7 @@ func normalTails(z float64) tails {
 		low = 0
 	}
 	scaled := erfcx(z*(1/math.Sqrt2)) / 2
-	return tails{p: expSum(-sq/2, -low/2) * scaled, ln: log(scaled) - sq/2, isUpper: true}
+	return tails{p: expSum(-sq/2, -low/2) * scaled, ln: log(scaled) - float64(sq/2), isUpper: true}
 }
 
 // chiSquareOneRoot gives the tails of |Z| at z ≥ 0.
@@ -100,7 +100,7 @@ func normalUpperLn(target float64) float64 {
 		// The hazard φ/Q is the slope of −ln Q; its own slope h(h−z) gives Halley's step.
 		hazard := 2 / (sqrt2Pi * erfcx(z*(1/math.Sqrt2)))
 		delta := (ln - target) / hazard
-		step := delta / (1 + float64(delta*(hazard-z))/2)
+		step := delta / (1 + float64(delta*(hazard-z)/2))
 		next := z + step
 		if next < 0 {
 			next = z / 2

@@ -232,7 +232,7 @@ func (f Fourfold) constrainedShare(delta float64) float64 {
 		return count / p
 	}
 	for range 80 {
-		p := (lo + hi) / 2
+		p := float64((lo + hi) / 2)
 		if p <= lo || p >= hi {
 			break
 		}

@@ -41,8 +41,8 @@ func Proportion(x, n uint64, level float64, method ProportionMethod) (Measure, e
 	case AgrestiCoull:
 		z2 := float64(z * z)
 		wide := fn + z2
-		center := (float64(x) + z2/2) / wide
-		half := float64(z * math.Sqrt(center*((float64(n-x)+z2/2)/wide)/wide))
+		center := (float64(x) + float64(z2/2)) / wide
+		half := float64(z * math.Sqrt(center*((float64(n-x)+float64(z2/2))/wide)/wide))
 		m.Low, m.High = center-half, center+half
 	case WaldProportion:
 		half := float64(z * m.SE)
@@ -66,10 +66,10 @@ func wilson(x, n uint64, z float64) wilsonLimits {
 	fn := float64(n)
 	p, q := float64(x)/fn, float64(n-x)/fn
 	w := float64(z*z) / fn // z²/n
-	root := math.Sqrt(w * (float64(p*q) + w/4))
+	root := math.Sqrt(w * (float64(p*q) + float64(w/4)))
 	// The product of the two roots of the quadratic is p²/(1+w): divided by the sum that does not cancel it gives the
 	// lower limit, and its mirror image the upper one.
-	reach := w/2 + root
+	reach := float64(w/2) + root
 	limits := wilsonLimits{high: 1}
 	if p > 0 {
 		limits.low, limits.below = p*p/(p+reach), p*reach/(p+reach)

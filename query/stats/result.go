@@ -44,7 +44,7 @@ func (m Measure) Interval(level, lo, hi float64) Measure {
 	if !m.Defined || !m.HasSE || !(level > 0 && level < 1) {
 		return m
 	}
-	half := normalTwoSidedCritical(level) * m.SE
+	half := float64(normalTwoSidedCritical(level) * m.SE)
 	m.Low, m.High, m.Level = math.Max(lo, m.Value-half), math.Min(hi, m.Value+half), level
 	return m
 }

@@ -132,7 +132,7 @@ func mantelHaenszel(all []Fourfold, level float64) Measure {
 	}
 	rf, sf := r.float(), s.float()
 	m.setError(math.Sqrt(float64(pr.Float()/(2*rf*rf)) + float64(cross.Float()/(2*rf*sf)) + float64(qs.Float()/(2*sf*sf))))
-	ln, half := log(m.Value), normalTwoSidedCritical(level)*m.SE
+	ln, half := log(m.Value), float64(normalTwoSidedCritical(level)*m.SE)
 	m.Low, m.High, m.Level = exp(ln-half), exp(ln+half), level
 	return m
 }

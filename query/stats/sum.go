@@ -90,7 +90,7 @@ const gatherMax = 1 << 10
 // gatherAround is empty and holds t, between 2⁻⁵⁰⁰ and 2⁵⁰⁰, near its middle.
 func gatherAround(t float64) gather {
 	low := math.Float64bits(t)&^significand - 15<<52
-	return gather{low: low, m: 1.5 * math.Float64frombits(low+44<<52)}
+	return gather{low: low, m: float64(1.5 * math.Float64frombits(low+44<<52))}
 }
 
 // holds says whether t, at least 0, may be added; 0 may not.
