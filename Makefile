@@ -39,7 +39,7 @@ bench: ## measure ingest and queries on one durable node
 peers: ## compare with PostgreSQL, Redis, R and SciPy where they are installed
 	./integration/peers/run.sh
 
-soak: ## the long fault and power-cut runs (about an hour; root for the power cut)
-	QUIPU_SOAK=1 go test -timeout 120m -run 'Soak|PowerCut|Kill' -v ./integration/...
+soak: ## the fault tests in their long form, and over planted bugs (root for the power cut)
+	QUIPU_SOAK=1 go test -count=1 -timeout 120m -run 'Killed|PowerCut|Restart|Planted|Soak|Acknowledgement|Durably' -v ./integration/...
 
 .PHONY: help build demo test race lint generate generated fuzz bench peers soak

@@ -1,75 +1,14 @@
 package integration
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/quipudb/quipu/client"
 )
-
-// TestEveryAcknowledgementStandsOnAnFdatasync traces a node and compares the syncs that ended with the proposals that were acknowledged one
-// after the other.
-func TestEveryAcknowledgementStandsOnAnFdatasync(t *testing.T) {
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("tracing needs strace")
-	}
-	n := startNode(t, t.TempDir())
-	c := n.open()
-	query(t, c, "CREATE TABLE t (a text)")
-	trace := attach(t, n.cmd.Process.Pid)
-	before := syncs(t, trace)
-	const batches = 50
-	for i := range batches {
-		if _, err := c.Table("t").AddSync(t.Context(), client.Batch{Rows: []client.Observation{{Pairs: []string{"a", fmt.Sprint(i)}}}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := syncs(t, trace) - before; got < batches {
-		t.Errorf("%d acknowledged proposals, one after the other, and %d syncs", batches, got)
-	}
-}
-
-// attach traces the syncs of a process into a file and returns when the tracer is there.
-func attach(t *testing.T, pid int) string {
-	t.Helper()
-	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := exec.Command("strace", "-f", "-o", trace, "-e", "trace=fdatasync,fsync", "-p", strconv.Itoa(pid))
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Wait() })
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "attached") {
-			go io.Copy(io.Discard, said)
-			return trace
-		}
-		t.Log(lines.Text())
-	}
-	t.Skip("this machine does not let processes be traced")
-	return ""
-}
-
-func syncs(t *testing.T, trace string) int {
-	t.Helper()
-	b, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(string(b), "fdatasync(") + strings.Count(string(b), "fsync(")
-}
 
 // TestTwoNodesDoNotShareADirectory and the following start a node where it cannot run: each must refuse with a message that says what, and
 // change nothing.

@@ -85,7 +85,7 @@ func TestBadFilesByImport(t *testing.T) {
 					t.Errorf("output %q does not say %q", out, s)
 				}
 			}
-			compare(t, counts(t, c, tc.name, "a, b"), tc.want)
+			compare(counts(t, c, tc.name, "a, b"), tc.want).check(t)
 			rejects(t, file+".rejected", tc.rejected)
 		})
 	}

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -80,84 +81,109 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	if soak() {
 		cuts = 20
 	}
+	powerCut(t, mustBinary(t), cuts).check(t)
+}
+
+// powerCut ends at the first cut after which something is wrong.
+func powerCut(t *testing.T, binary string, cuts int) (wrong findings) {
 	d := newDisk(t)
-	n := startNode(t, filepath.Join(d.dir, "data"))
+	n := startNodeOf(t, binary, filepath.Join(d.dir, "data"))
 	t.Cleanup(n.kill)
-	setup := n.open()
-	query(t, setup, "CREATE TABLE ledger (writer text, cell text)")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ledger := map[string]int64{}
-	acked := &acknowledged{cells: map[string]int64{}}
-	c := dial(t, n.addr, client.WithInFlight(200))
+	query(t, n.open(), "CREATE TABLE ledger (writer text, cell text)")
+	patience, giveUp := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(patience)
+	w := &synced{ledger: map[string]int64{}, acked: map[string]int64{}, c: dial(t, n.addr, client.WithInFlight(syncedInFlight))}
 	var wg sync.WaitGroup
-	wg.Go(func() { writeSync(t, ctx, c.Table("ledger"), ledger, acked) })
+	wg.Go(func() { w.write(ctx, patience) })
+	defer wg.Wait()
+	defer giveUp()
+	defer cancel()
 	r := rand.New(rand.NewPCG(11, 13))
-	for range cuts {
+	for i := range cuts {
 		wait(ctx, 300*time.Millisecond+time.Duration(r.Int64N(int64(1500*time.Millisecond))))
 		d.cut()
 		n.kill()
 		d.remount()
-		n.start()
-		acked.check(t, counts(t, n.open(), "ledger", "writer, cell"))
+		if err := n.tryStart(); err != nil {
+			wrong.addf("cut %d: %v\n%s", i+1, err, n.log)
+			return wrong
+		}
+		acked := w.acknowledged()
+		if wrong = missing(counts(t, n.open(), "ledger", "writer, cell"), acked); len(wrong) > 0 {
+			return wrong
+		}
 	}
 	cancel()
 	wg.Wait()
 	flush, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
-	if err := c.Flush(flush); err != nil {
-		t.Fatal(err)
+	if err := w.c.Flush(flush); err != nil {
+		wrong.addf("flush: %v", err)
 	}
-	compare(t, counts(t, n.open(), "ledger", "writer, cell"), ledger)
-	t.Logf("%d cuts, %d cells", cuts, len(ledger))
+	wrong = append(wrong, w.wrong...)
+	t.Logf("%d cuts, %d batches acknowledged, %d cells", cuts, w.batches, len(w.ledger))
+	return append(wrong, compare(counts(t, n.open(), "ledger", "writer, cell"), w.ledger)...)
 }
 
-// acknowledged is what has a receipt.
-type acknowledged struct {
-	mu    sync.Mutex
-	cells map[string]int64
+// synced writes batches and keeps two books: what it sent and what has a receipt.
+type synced struct {
+	c      *client.Client
+	ledger map[string]int64
+
+	mu      sync.Mutex // guards the fields below
+	acked   map[string]int64
+	batches int
+	wrong   findings
 }
 
-func (a *acknowledged) add(cell string, k int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.cells[cell] += k
+const syncedInFlight = 200
+
+func (w *synced) acknowledged() map[string]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.acked)
 }
 
-// check holds that got has at least what was acknowledged before it was read. (More may have been counted and not yet acknowledged.)
-func (a *acknowledged) check(t *testing.T, got map[string]int64) {
-	t.Helper()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for cell, n := range a.cells {
+// missing finds what had been acknowledged before got was read and is not in it. (More may have been counted and not yet acknowledged.)
+func missing(got, acked map[string]int64) (wrong findings) {
+	for cell, n := range acked {
 		if got[cell] < n {
-			t.Errorf("%s = %d after the cut, %d were acknowledged", cell, got[cell], n)
+			wrong.addf("%s = %d after the cut, %d were acknowledged", cell, got[cell], n)
 		}
 	}
+	return wrong
 }
 
-// writeSync adds batches, a hundred at a time in flight, and keeps both books.
-func writeSync(t *testing.T, ctx context.Context, table *client.Table, ledger map[string]int64, acked *acknowledged) {
+// write sends until ctx ends and waits for the answers until patience ends.
+func (w *synced) write(ctx, patience context.Context) {
 	r := rand.New(rand.NewPCG(3, 9))
+	table := w.c.Table("ledger")
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 100)
 	defer wg.Wait()
-	for ctx.Err() == nil {
-		cell, k := fmt.Sprint("c", r.IntN(300)), 1+r.Int64N(5)
-		slots <- struct{}{}
-		if ctx.Err() != nil {
+	slots := make(chan struct{}, syncedInFlight)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
 			return
 		}
-		ledger["w/"+cell] += k
+		cell, k := fmt.Sprint("c", r.IntN(300)), 1+r.Int64N(5)
+		w.ledger["w/"+cell] += k
 		wg.Go(func() {
-			defer func() { <-slots }()
-			_, err := table.AddSync(context.WithoutCancel(ctx), client.Batch{Rows: []client.Observation{
-				{Count: k, Pairs: []string{"writer", "w", "cell", cell}}}})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			acked.add("w/"+cell, k)
+			_, err := table.AddSync(patience, client.Batch{Rows: []client.Observation{{Count: k, Pairs: []string{"writer", "w", "cell", cell}}}})
+			w.answered("w/"+cell, k, err)
+			<-slots
 		})
 	}
+}
+
+func (w *synced) answered(cell string, k int64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.wrong.addf("%s + %d: %v", cell, k, err)
+		return
+	}
+	w.acked[cell] += k
+	w.batches++
 }

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,12 +30,27 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "quipu")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/quipudb/quipu/cmd/quipu").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
+	return path, build(path)
 })
+
+// build makes the binary at path.
+func build(path string, flags ...string) error {
+	args := append([]string{"build", "-o", path}, flags...)
+	if out, err := exec.Command("go", append(args, module+"/cmd/quipu")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// mustBinary is the path of the binary.
+func mustBinary(t *testing.T) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -48,13 +65,14 @@ func soak() bool { return os.Getenv("QUIPU_SOAK") != "" }
 
 // node is a quipu process over a data directory.
 type node struct {
-	t    *testing.T
-	dir  string
-	args []string
-	cmd  *exec.Cmd
-	addr string
-	log  *lockedBuffer
-	done chan struct{} // closed when the process has ended
+	t      *testing.T
+	binary string
+	dir    string
+	args   []string
+	cmd    *exec.Cmd
+	addr   string
+	log    *lockedBuffer
+	done   chan struct{} // closed when the process has ended
 }
 
 // lockedBuffer collects what a process prints.
@@ -78,7 +96,13 @@ func (l *lockedBuffer) String() string {
 // startNode runs `quipu serve` on dir and waits until it serves. The test's cleanup kills it.
 func startNode(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
-	n := &node{t: t, dir: dir, args: args, log: &lockedBuffer{}}
+	return startNodeOf(t, mustBinary(t), dir, args...)
+}
+
+// startNodeOf is startNode with a binary of the caller's choice.
+func startNodeOf(t *testing.T, binary, dir string, args ...string) *node {
+	t.Helper()
+	n := &node{t: t, binary: binary, dir: dir, args: args, log: &lockedBuffer{}}
 	n.addr = freeAddr(t)
 	t.Cleanup(n.kill)
 	n.start()
@@ -103,12 +127,8 @@ func (n *node) start() {
 }
 
 func (n *node) tryStart() error {
-	path, err := binary()
-	if err != nil {
-		return err
-	}
 	args := append([]string{"serve", "--data-dir", n.dir, "--listen", n.addr}, n.args...)
-	n.cmd = exec.Command(path, args...)
+	n.cmd = exec.Command(n.binary, args...)
 	n.cmd.Stderr = n.log
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
@@ -167,13 +187,9 @@ func (n *node) stop() int {
 
 // run runs quipu with args against the node and gives its output; the error is the exit.
 func (n *node) run(args ...string) (string, error) {
-	path, err := binary()
-	if err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(n.t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, append(args, "--url", n.addr)...)
+	cmd := exec.CommandContext(ctx, n.binary, append(args, "--url", n.addr)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -213,7 +229,7 @@ func query(t *testing.T, c *client.Client, sql string) [][]any {
 	return out
 }
 
-// counts reads a table of one text dimension into a map.
+// counts reads a table into a map from the values of its cells, joined by slashes.
 func counts(t *testing.T, c *client.Client, table, dims string) map[string]int64 {
 	t.Helper()
 	out := map[string]int64{}
@@ -225,4 +241,29 @@ func counts(t *testing.T, c *client.Client, table, dims string) map[string]int64
 		out[strings.Join(key, "/")] = row[len(row)-1].(int64)
 	}
 	return out
+}
+
+// duplicates is how many parts the node refused since its start because it had counted them before.
+func (n *node) duplicates() int { return n.metric("quipu_duplicates_refused_total") }
+
+// metric sums what the node shows under a name.
+func (n *node) metric(name string) (sum int) {
+	n.t.Helper()
+	res, err := http.Get("http://" + n.addr + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		sum += int(v)
+	}
+	return sum
 }

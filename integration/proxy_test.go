@@ -13,22 +13,23 @@ import (
 type proxy struct {
 	l      net.Listener
 	target string
-	cut    float64
 
 	mu    sync.Mutex // guards the fields below
+	cut   float64    // share of replies that are lost
 	rand  *rand.Rand
 	conns map[net.Conn]struct{}
 	cuts  int
 	wg    sync.WaitGroup
 }
 
-func startProxy(t *testing.T, target string, cut float64, seed uint64) *proxy {
+// startProxy starts one that loses nothing yet.
+func startProxy(t *testing.T, target string, seed uint64) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{l: l, target: target, cut: cut, rand: rand.New(rand.NewPCG(seed, 3)), conns: map[net.Conn]struct{}{}}
+	p := &proxy{l: l, target: target, rand: rand.New(rand.NewPCG(seed, 3)), conns: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
@@ -66,7 +67,7 @@ func (p *proxy) replies(c, s net.Conn) {
 	}
 }
 
-// fate draws whether the present reply is lost. Connections live long enough to open a session.
+// fate draws whether the present reply is lost.
 func (p *proxy) fate() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,6 +76,13 @@ func (p *proxy) fate() bool {
 		p.cuts++
 	}
 	return lost
+}
+
+// lost is how often a connection was cut with a reply in it.
+func (p *proxy) lost() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cuts
 }
 
 // setCut changes the share of replies that are lost.

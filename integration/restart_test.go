@@ -30,5 +30,5 @@ func TestRestartAfterAKill(t *testing.T) {
 	served := time.Since(began)
 	got := query(t, n.open(), "SELECT count(*), sum(count) FROM events")
 	t.Logf("serving %v after SIGKILL and start, first answer after %v: %v cells and observations", served, time.Since(began), got[0])
-	compare(t, counts(t, n.open(), "events", "d0, d1, d2, d3"), tally(t, file))
+	compare(counts(t, n.open(), "events", "d0, d1, d2, d3"), tally(t, file)).check(t)
 }
