@@ -112,8 +112,8 @@ func (pd *Pending) prepare() error {
 	r.unknown = r.unknown[:0]
 	r.need = command.Need{Rows: part.Len, Sum: part.sum(), Windows: part.windowCount()}
 	for d := range part.Cols {
-		r.known[d] = dict.Len(d)
 		r.resolve(d, part)
+		r.known[d] = dict.Len(d) // after the look-ups: the machine goes on, and a code above known means a value of the entry's own list
 	}
 	return nil
 }
