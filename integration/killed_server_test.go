@@ -23,14 +23,14 @@ type killing struct {
 func TestKilledServerCountsOnce(t *testing.T) {
 	k := killing{kills: 3, life: 2 * time.Second}
 	if soak() {
-		k = killing{kills: 30, life: 10 * time.Second}
+		k = killing{kills: 30, life: 6 * time.Second}
 	}
 	killedServer(t, mustBinary(t), k).check(t)
 }
 
-// A session has at most 1,000 batches without an answer, and an answer out of order holds its place: three writers have 2,000 in flight.
+// A session has at most 1,000 batches without an answer, and an answer out of order holds its place: four writers keep 2,000 in flight.
 const (
-	writersOfKilled = 3
+	writersOfKilled = 4
 	inFlightEach    = 1000
 	inFlightWanted  = 2000
 )
