@@ -12,22 +12,21 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// caps are the cardinalities of a table with n cells; spread leaves most of its combinations empty.
-func caps(n int, spread bool) []uint32 {
-	c := []uint32{10, 10, 20, uint32(n / 2000)}
-	if spread {
+// caps are the cardinalities of a table with n cells, of which the combinations are a multiple.
+func caps(n int, spread uint32) []uint32 {
+	if spread > 32 {
 		return []uint32{1000, 1000, 20, uint32(n / 100)}
 	}
-	return c
+	return []uint32{10, 10, 20, uint32(n/2000) * spread}
 }
 
 // benchStore has a table with n cells; cells are their codes, row by row.
-func benchStore(b testing.TB, fs vfs.FS, n int, spread bool) (s *Store, cells [][4]uint32) {
+func benchStore(b testing.TB, fs vfs.FS, n int, spread uint32) (s *Store, cells [][4]uint32) {
 	s = mustOpen(b, Options{FS: fs, Dir: b.TempDir(), Memory: NewMemory(4 << 30)})
 	c := caps(n, spread)
 	rng := rand.New(rand.NewPCG(1, 2))
 	seen := make(map[[4]uint32]bool, n)
-	if !spread {
+	if spread == 1 {
 		for i := range uint32(n) {
 			cells = append(cells, [4]uint32{1 + i%10, 1 + i/10%10, 1 + i/100%20, 1 + i/2000})
 		}
@@ -58,8 +57,8 @@ func benchStore(b testing.TB, fs vfs.FS, n int, spread bool) (s *Store, cells []
 var benchTables = []struct {
 	name   string
 	n      int
-	spread bool
-}{{"dense20k", 20_000, false}, {"dense1M", 1_000_000, false}, {"sparse20k", 20_000, true}, {"sparse1M", 1_000_000, true}}
+	spread uint32
+}{{"dense20k", 20_000, 1}, {"dense1M", 1_000_000, 1}, {"quarter20k", 20_000, 4}, {"quarter1M", 1_000_000, 4}, {"sparse20k", 20_000, 1000}, {"sparse1M", 1_000_000, 1000}}
 
 func BenchmarkAdd(b *testing.B) {
 	for _, x := range benchTables {

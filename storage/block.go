@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -24,11 +25,12 @@ type block struct {
 	bytes int64       // what the accounts hold for the cells; guarded by Store.mu, set by a reader only under clock.mu
 }
 
-// cells are the counts of a block. A dense block has one per code combination of its range, and no keys. A sparse one has
-// parallel columns of keys and counts, in order of arrival, and an open-addressing index over them.
+// cells are the counts of a block. A dense block has one per code combination of its range, or of those that occur (see rank), and no
+// keys. A sparse one has parallel columns of keys and counts, in order of arrival, and an open-addressing index over them.
 type cells struct {
 	counts []int64
-	live   int // counts that are not zero
+	live   int    // counts that are not zero
+	ranks  []rank // nil in a full dense block and in a sparse one
 
 	pack  *packing // nil in a dense block
 	keys  []uint64 // pack.words of them a cell
@@ -37,12 +39,14 @@ type cells struct {
 
 // memory is the number of bytes that c and its handle hold.
 func (c *cells) memory() int64 {
-	return int64(unsafe.Sizeof(*c)+unsafe.Sizeof(block{})) + int64(cap(c.counts))*8 + int64(cap(c.keys))*8 + int64(cap(c.slots))*2
+	return int64(unsafe.Sizeof(*c)+unsafe.Sizeof(block{})) + int64(cap(c.counts))*8 + int64(cap(c.ranks))*16 +
+		int64(cap(c.keys))*8 + int64(cap(c.slots))*2
 }
 
 func (c *cells) clone() *cells {
 	d := &cells{live: c.live, pack: c.pack, counts: make([]int64, len(c.counts), cap(c.counts))}
 	copy(d.counts, c.counts)
+	d.ranks = slices.Clone(c.ranks)
 	if c.pack != nil {
 		d.keys = make([]uint64, len(c.keys), cap(c.keys))
 		copy(d.keys, c.keys)

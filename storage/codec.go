@@ -15,7 +15,7 @@ import (
 // docs/format/storage.md.
 const (
 	blockVersion  = 1
-	formDense     = 1 // runs of zeros and of counts
+	formDense     = 1 // groups of 64 combinations: which have a count, and the counts, all of one width
 	formSparse    = 2 // rising packed keys as deltas, each with its count
 	formManyWords = 3 // the codes of each cell, with its count
 )
@@ -71,26 +71,6 @@ func (e *blockEncoder) encode(key []byte, c *cells) []byte {
 	}
 	e.buf = seal(e.buf, key, 0)
 	return e.buf
-}
-
-func (e *blockEncoder) dense(c *cells) {
-	b := binary.AppendUvarint(e.buf, uint64(len(c.counts)))
-	for i := 0; i < len(c.counts); {
-		from := i
-		for i < len(c.counts) && c.counts[i] == 0 {
-			i++
-		}
-		b = binary.AppendUvarint(b, uint64(i-from))
-		from = i
-		for i < len(c.counts) && c.counts[i] != 0 {
-			i++
-		}
-		b = binary.AppendUvarint(b, uint64(i-from))
-		for _, v := range c.counts[from:i] {
-			b = binary.AppendVarint(b, v)
-		}
-	}
-	e.buf = b
 }
 
 func (e *blockEncoder) sparse(c *cells) {
@@ -166,50 +146,6 @@ func decodeBlock(key, value []byte) (*cells, error) {
 		return nil, fmt.Errorf("%w: block of form %d does not decode", errDamaged, b[1])
 	}
 	return c, nil
-}
-
-func (r *reader) dense() *cells {
-	size := r.uvarint()
-	if size > blockCells {
-		r.bad = true
-		return nil
-	}
-	c := &cells{counts: make([]int64, size)}
-	for at := uint64(0); at < size && !r.bad; {
-		at += r.uvarint()
-		n := r.uvarint()
-		if at > size || n > size-at || n == 0 && at < size {
-			r.bad = true
-			return nil
-		}
-		r.counts(c.counts[at : at+n])
-		c.live += int(n)
-		at += n
-	}
-	return c
-}
-
-// counts reads one count after the other; zeros are not allowed.
-func (r *reader) counts(out []int64) {
-	b := r.b
-	for i := range out {
-		if len(b) > 0 && b[0] < 0x80 { // most counts are small
-			out[i] = int64(b[0]>>1) ^ -int64(b[0]&1)
-			b = b[1:]
-		} else {
-			v, n := binary.Varint(b)
-			if n <= 0 {
-				r.bad = true
-				return
-			}
-			out[i], b = v, b[n:]
-		}
-		if out[i] == 0 {
-			r.bad = true
-			return
-		}
-	}
-	r.b = b
 }
 
 func (r *reader) sparse() *cells {

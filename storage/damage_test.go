@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -232,10 +233,13 @@ func TestFailedCheckpointHalts(t *testing.T) {
 func FuzzBlock(f *testing.F) {
 	key := []byte("key")
 	var e blockEncoder
-	dense := &cells{counts: make([]int64, 40)}
-	dense.add(3, 7)
-	dense.add(39, -1<<60)
-	f.Add(append([]byte(nil), e.encode(key, dense)...))
+	for _, live := range []int{0, 1, 9, 60, 64, 100, 128} {
+		dense := newRanked(128)
+		for i := range live {
+			dense.add(dense.admit(uint64(i*5%128)), 7<<(i%58))
+		}
+		f.Add(append([]byte(nil), e.encode(key, dense)...))
+	}
 	for _, widths := range [][]uint8{{3, 0, 9}, {28, 28, 28, 28}} {
 		c := newSparse(packingFor(widths), 0)
 		var scratch [32]uint64
@@ -268,7 +272,7 @@ func FuzzBlock(f *testing.F) {
 		}
 		for i, count := range c.counts {
 			if c.pack == nil {
-				if again.counts[i] != count {
+				if len(again.counts) != len(c.counts) || !slices.Equal(again.ranks, c.ranks) || again.counts[i] != count {
 					t.Fatalf("count %d is %d, was %d", i, again.counts[i], count)
 				}
 				continue

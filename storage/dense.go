@@ -19,8 +19,8 @@ type denseLayout struct {
 const (
 	denseLiveMin = 1 << 10 // below it a window stays sparse: one block serves it well
 	denseMax     = 1 << 24 // combinations at most; bounds the time of one change of layout
-	densePays    = 2       // combinations for a live cell at most, to become dense
-	denseWaste   = 4       // cells of memory for a live one at most, to stay dense
+	densePays    = 32      // combinations for a live cell at most, to become dense: 8 bytes of rank directory, as much as a packed key
+	denseWaste   = 64      // combinations in blocks for a live cell at most, to stay dense
 )
 
 // newDense is the layout of codes lo[d] … lo[d]+cap[d]−1, or nil if it has more than denseMax combinations.
@@ -59,6 +59,14 @@ func (l *denseLayout) index(codes []uint32) (uint64, bool) {
 		i += uint64(c) * stride[d]
 	}
 	return i, true
+}
+
+// cover is the number of combinations that the block of combination n should cover; it covers before now. The window's last block grows
+// with the outermost dimension.
+func (l *denseLayout) cover(n uint64, before int) int {
+	start := n &^ (blockCells - 1)
+	size := min(blockCells, max(int(l.volume-start), before+before/4))
+	return (size + rankBits - 1) &^ (rankBits - 1)
 }
 
 // codes is the combination number i. Dimensions younger than the layout get 0.

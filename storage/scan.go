@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -79,6 +80,8 @@ type scanner struct {
 	sets    []CodeSet
 	wanted  []int // dimensions of dims and of sets, without repetition
 	columns [][]uint32
+	at      []uint16 // combinations of the rows of a ranked block
+	whole   []uint32 // a column of all combinations of a block
 	keep    []uint16 // rows that stay
 	counts  []int64
 	out     Chunk
@@ -147,12 +150,16 @@ func (sc *scanner) outer(d int, code uint32) uint32 {
 // chunk fills sc.out with the cells of c that are not zero and pass.
 func (sc *scanner) chunk(p part, c *cells) {
 	n := len(c.counts)
+	sc.at = c.list(sc.at[:0])
 	for _, d := range sc.wanted {
 		col := sc.column(d, n)
-		if p.w.dense != nil {
-			p.w.dense.fill(p.h.id<<blockBits, d, col)
-		} else {
+		switch {
+		case p.w.dense == nil:
 			c.pack.fill(c.keys, d, col)
+		case c.ranks == nil:
+			p.w.dense.fill(p.h.id<<blockBits, d, col)
+		default:
+			sc.pick(p.w.dense, p.h.id<<blockBits, d, col)
 		}
 		if sc.swapped[d] {
 			for i, code := range col {
@@ -240,36 +247,83 @@ func (sc *scanner) gather(c *cells) {
 	sc.out.Len, sc.out.Counts = n, sc.counts
 }
 
-// fill writes the codes of dimension d of the combinations from first on.
+// runMin is the length from which a run of combinations with equal or rising codes is worth finding its end.
+const runMin = 48
+
+// pick writes the codes of dimension d of the combinations first + sc.at[0], first + sc.at[1], …
+func (sc *scanner) pick(l *denseLayout, first uint64, d int, col []uint32) {
+	switch {
+	case d >= len(l.cap):
+		clear(col)
+	case l.stride[d] >= runMin:
+		l.pickRuns(first, d, l.stride[d], sc.at, col)
+	case l.stride[d] == 1 && l.cap[d] >= runMin:
+		l.pickRuns(first, d, uint64(l.cap[d]), sc.at, col)
+	default:
+		sc.whole = slices.Grow(sc.whole[:0], blockCells)[:blockCells]
+		l.fill(first, d, sc.whole)
+		for i, o := range sc.at {
+			col[i] = sc.whole[o&(blockCells-1)]
+		}
+	}
+}
+
+// pickRuns is pick for a dimension whose code, over runs of the given length, stays or rises by one with every combination.
+func (l *denseLayout) pickRuns(first uint64, d int, length uint64, at []uint16, col []uint32) {
+	rises := l.stride[d] == 1
+	for i := 0; i < len(at); {
+		n := first + uint64(at[i])
+		end := (n/length+1)*length - first // of the run
+		code := l.lo[d] + uint32(n/l.stride[d]%uint64(l.cap[d]))
+		base := code - uint32(at[i])
+		for ; i < len(at) && uint64(at[i]) < end; i++ {
+			if rises {
+				code = base + uint32(at[i])
+			}
+			col[i] = code
+		}
+	}
+}
+
+// fill writes the codes of dimension d of the combinations from first on: they are periodic.
 func (l *denseLayout) fill(first uint64, d int, col []uint32) {
 	if d >= len(l.cap) {
 		clear(col)
 		return
 	}
-	stride, lo, caps := l.stride[d], l.lo[d], l.cap[d]
-	code := uint32(first / stride % uint64(caps))
-	left := stride - first%stride // combinations until the code changes
-	for i := 0; i < len(col); {
-		if stride == 1 {
-			n := min(int(caps-code), len(col)-i)
-			run := col[i : i+n]
-			for j := range run {
-				run[j] = lo + code + uint32(j)
-			}
-			i += n
-		} else {
-			n := min(int(left), len(col)-i)
-			run := col[i : i+n]
-			v := lo + code
-			for j := range run {
-				run[j] = v
-			}
-			i += n
-			left = stride
+	stride, caps := l.stride[d], uint64(l.cap[d])
+	code, left := uint32(first/stride%caps), stride-first%stride
+	once := col[:min(uint64(len(col)), stride*caps)]
+	if stride == 1 {
+		fillRising(once, l.lo[d], code, l.cap[d])
+	} else {
+		fillRuns(once, l.lo[d], code, l.cap[d], int(min(left, blockCells)), int(min(stride, blockCells)))
+	}
+	for n := len(once); n < len(col); n *= 2 {
+		copy(col[n:], col[:n])
+	}
+}
+
+// fillRising writes lo + code, lo + code + 1, … and begins again at lo before lo + caps.
+func fillRising(col []uint32, lo, code, caps uint32) {
+	for len(col) > 0 {
+		run := col[:min(int(caps-code), len(col))]
+		for i := range run {
+			run[i] = lo + code + uint32(i)
 		}
-		if stride == 1 {
-			code = 0
-		} else if code++; code == caps {
+		col, code = col[len(run):], 0
+	}
+}
+
+// fillRuns writes lo + code left times, and then each following code stride times.
+func fillRuns(col []uint32, lo, code, caps uint32, left, stride int) {
+	for len(col) > 0 {
+		run := col[:min(left, len(col))]
+		for i := range run {
+			run[i] = lo + code
+		}
+		col, left = col[len(run):], stride
+		if code++; code == caps {
 			code = 0
 		}
 	}

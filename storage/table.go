@@ -96,8 +96,8 @@ func (ts *TableState) Get(window int64, codes []uint32) int64 {
 		return 0
 	}
 	n, _ := w.dense.index(codes)
-	if n &= blockCells - 1; n < uint64(len(c.counts)) {
-		return c.counts[n]
+	if i := c.place(n & (blockCells - 1)); i >= 0 {
+		return c.counts[i]
 	}
 	return 0
 }

@@ -33,7 +33,7 @@ type window struct {
 	start int64
 	gen   uint64 // generation: a new layout is a new one, under other keys
 	live  uint64 // cells that are not zero
-	room  uint64 // cells that its dense blocks have memory for
+	room  uint64 // combinations that its dense blocks cover
 	pages []*page
 
 	dense *denseLayout // nil in a sparse layout

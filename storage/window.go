@@ -18,17 +18,18 @@ func (ts *TableState) addTo(w *window, codes []uint32, delta int64) {
 
 // addDense adds to combination number n.
 func (ts *TableState) addDense(w *window, n uint64, delta int64) {
-	var h *block
-	if p := n >> (blockBits + pageBits); p < uint64(len(w.pages)) && w.pages[p] != nil {
-		h = w.pages[p].block[n>>blockBits&(pageBlocks-1)]
-	}
-	o := n & (blockCells - 1)
-	if h == nil || h.epoch != ts.s.epoch || o >= uint64(len(h.data.Load().counts)) {
+	h := w.at(n >> blockBits)
+	if h == nil || h.epoch != ts.s.epoch {
 		if h = ts.openDense(w, h, n, delta); h == nil {
 			return
 		}
 	}
-	if d := h.data.Load().add(int(o), delta); d != 0 {
+	c := h.data.Load()
+	i := c.place(n & (blockCells - 1))
+	if i < 0 {
+		i = ts.placeDense(w, h, n)
+	}
+	if d := c.add(i, delta); d != 0 {
 		ts.count(w, d)
 	}
 }
@@ -39,44 +40,51 @@ func (ts *TableState) count(w *window, d int) {
 	ts.s.cellsNow += int64(d)
 }
 
-// openDense makes the block of combination n ready to be changed. It returns nil if the window turned sparse instead, and the delta
+// openDense makes the block of combination n one of the current epoch. It returns nil if the window turned sparse instead, and the delta
 // has been added there.
 func (ts *TableState) openDense(w *window, h *block, n uint64, delta int64) *block {
-	s, o := ts.s, int(n&(blockCells-1))
-	if h == nil {
-		if w.room > denseWaste*w.live+blockCells {
-			codes := make([]uint32, len(ts.t.lens))
-			w.dense.codes(n, codes)
-			ts.toSparse(w)
-			ts.addSparse(w, codes, delta)
-			return nil
-		}
-		h = &block{epoch: s.epoch, id: n >> blockBits, ring: ringOut}
-		h.data.Store(&cells{counts: denseCounts(nil, w.dense, n)})
-		w.room += uint64(len(h.data.Load().counts))
-		w.place(h, s.epoch)
-		s.created(h)
-		return h
+	s := ts.s
+	if h != nil {
+		return s.renew(ts.t, w, h)
 	}
-	if h.epoch != s.epoch {
-		h = s.renew(ts.t, w, h)
+	if w.room > denseWaste*w.live+blockCells {
+		codes := make([]uint32, len(ts.t.lens))
+		w.dense.codes(n, codes)
+		ts.toSparse(w)
+		ts.addSparse(w, codes, delta)
+		return nil
 	}
-	if c := h.data.Load(); o >= len(c.counts) {
-		w.room -= uint64(len(c.counts))
-		c.counts = denseCounts(c.counts, w.dense, n)
-		w.room += uint64(len(c.counts))
-		s.resized(h)
-	}
+	return ts.newDenseBlock(w, n)
+}
+
+func (ts *TableState) newDenseBlock(w *window, n uint64) *block {
+	h := &block{epoch: ts.s.epoch, id: n >> blockBits, ring: ringOut}
+	c := newRanked(w.dense.cover(n, 0))
+	h.data.Store(c)
+	w.room += uint64(c.covers())
+	w.place(h, ts.s.epoch)
+	ts.s.created(h)
 	return h
 }
 
-// denseCounts makes room for combination n in the counts of its block. The window's last block grows with the outermost dimension.
-func denseCounts(old []int64, l *denseLayout, n uint64) []int64 {
-	start := n &^ (blockCells - 1)
-	size := min(blockCells, max(l.volume-start, uint64(len(old)+len(old)/4)))
-	counts := make([]int64, size)
-	copy(counts, old)
-	return counts
+// placeDense gives combination n, which has no count in h, one of 0, and returns its place.
+func (ts *TableState) placeDense(w *window, h *block, n uint64) int {
+	c, o := h.data.Load(), n&(blockCells-1)
+	if before := c.covers(); o >= uint64(before) {
+		c.extend(w.dense.cover(n, before))
+		w.room += uint64(c.covers() - before)
+	}
+	if c.ranks != nil && nearlyFull(len(c.counts)+1, c.covers()) {
+		c.fill()
+	}
+	i := int(o)
+	if c.ranks != nil {
+		i = c.admit(o)
+	}
+	if c.memory() != h.bytes {
+		ts.s.resized(h)
+	}
+	return i
 }
 
 // widen makes room for a combination that a dense layout lacks: in the outermost dimension at no cost, else in a new dense layout if
@@ -269,13 +277,14 @@ func (ts *TableState) toDense(w *window, l *denseLayout) {
 		n, _ := l.index(codes)
 		h := w.at(n >> blockBits)
 		if h == nil {
-			h = &block{epoch: s.epoch, id: n >> blockBits, ring: ringOut}
-			h.data.Store(&cells{counts: denseCounts(nil, l, n)})
-			w.room += uint64(len(h.data.Load().counts))
-			w.place(h, s.epoch)
-			s.created(h)
+			h = ts.newDenseBlock(w, n)
 		}
-		ts.count(w, h.data.Load().add(int(n&(blockCells-1)), count))
+		c := h.data.Load()
+		i := c.place(n & (blockCells - 1))
+		if i < 0 {
+			i = ts.placeDense(w, h, n)
+		}
+		ts.count(w, c.add(i, count))
 	})
 	ts.leaveLayout(&old)
 }
@@ -312,16 +321,21 @@ func (ts *TableState) leaveLayout(old *window) {
 
 // eachCell calls fn for every cell of w that is not zero, with its inner codes in codes.
 func (ts *TableState) eachCell(w *window, codes []uint32, fn func(count int64)) {
+	var places []uint16
 	w.blocks(func(h *block) bool {
 		c := ts.s.peek(ts.t, w, h)
+		places = c.list(places[:0])
 		for i, count := range c.counts {
 			if count == 0 {
 				continue
 			}
-			if w.dense != nil {
-				w.dense.codes(h.id<<blockBits+uint64(i), codes)
-			} else {
+			switch {
+			case w.dense == nil:
 				c.pack.unpack(c.keys[i*c.pack.words:(i+1)*c.pack.words], codes)
+			case c.ranks == nil:
+				w.dense.codes(h.id<<blockBits+uint64(i), codes)
+			default:
+				w.dense.codes(h.id<<blockBits+uint64(places[i]), codes)
 			}
 			fn(count)
 		}
