@@ -81,7 +81,7 @@ type scanner struct {
 	wanted  []int // dimensions of dims and of sets, without repetition
 	columns [][]uint32
 	at      []uint16 // combinations of the rows of a ranked block
-	whole   []uint32 // a column of all combinations of a block
+	cycles  []cycle  // of each dimension
 	keep    []uint16 // rows that stay
 	counts  []int64
 	out     Chunk
@@ -97,7 +97,10 @@ func (sc *scanner) start(g Segment, dims []int) {
 	}
 	copy(sc.sets, g.filter.Codes)
 	for len(sc.columns) < len(sc.sets) {
-		sc.columns = append(sc.columns, nil)
+		sc.columns, sc.cycles = append(sc.columns, nil), append(sc.cycles, cycle{})
+	}
+	for d := range sc.cycles {
+		sc.cycles[d].layout = nil
 	}
 	if cap(sc.out.Codes) < len(dims) {
 		sc.out.Codes = make([][]uint32, len(dims))
@@ -260,12 +263,38 @@ func (sc *scanner) pick(l *denseLayout, first uint64, d int, col []uint32) {
 	case l.stride[d] == 1 && l.cap[d] >= runMin:
 		l.pickRuns(first, d, uint64(l.cap[d]), sc.at, col)
 	default:
-		sc.whole = slices.Grow(sc.whole[:0], blockCells)[:blockCells]
-		l.fill(first, d, sc.whole)
-		for i, o := range sc.at {
-			col[i] = sc.whole[o&(blockCells-1)]
-		}
+		sc.cycles[d].pick(l, first, d, sc.at, col)
 	}
+}
+
+// cycle is the codes of one dimension of a layout: a whole period of them, and a block's length more.
+type cycle struct {
+	layout *denseLayout
+	codes  []uint32
+}
+
+const cycleMax = 1 << 15 // codes of a period that is kept
+
+// pick writes codes one by one. A period that is too long to keep is written out for the block.
+func (y *cycle) pick(l *denseLayout, first uint64, d int, at []uint16, col []uint32) {
+	period := l.stride[d] * uint64(l.cap[d])
+	kept := period <= cycleMax
+	switch {
+	case !kept:
+		y.write(l, first, d, blockCells)
+		first = 0
+	case y.layout != l:
+		y.write(l, 0, d, blockCells+int(period))
+	}
+	codes := y.codes[first%period:][:blockCells]
+	for i, o := range at {
+		col[i] = codes[o&(blockCells-1)]
+	}
+}
+
+func (y *cycle) write(l *denseLayout, first uint64, d, n int) {
+	y.layout, y.codes = l, slices.Grow(y.codes[:0], n)[:n]
+	l.fill(first, d, y.codes)
 }
 
 // pickRuns is pick for a dimension whose code, over runs of the given length, stays or rises by one with every combination.

@@ -112,11 +112,9 @@ func (ts *TableState) Add(window int64, codes []uint32, delta int64) {
 	ts.raise(delta)
 	codes = ts.inner(codes)
 	if w.dense != nil {
-		if n, ok := w.dense.index(codes); ok {
-			ts.addDense(w, n, delta)
-			return
+		if _, ok := w.dense.index(codes); !ok {
+			w = ts.widen(w, codes)
 		}
-		w = ts.widen(w, codes)
 	}
 	ts.addTo(w, codes, delta)
 }
@@ -135,17 +133,11 @@ func (ts *TableState) AddColumns(window int64, cols [][]uint32, deltas []int64) 
 			ts.addRows(window, cols, deltas, from, to)
 			continue
 		}
-		for i, d := range deltas[from:to] {
-			if d == 0 {
-				continue
-			}
+		done := from + ts.addDense(w, index[:to-from], deltas[from:to])
+		for _, d := range deltas[from:done] {
 			ts.raise(d)
-			ts.addDense(w, index[i], d)
-			if w.dense == nil { // that was one combination too far apart
-				ts.addRows(window, cols, deltas, from+i+1, to)
-				break
-			}
 		}
+		ts.addRows(window, cols, deltas, done, to)
 	}
 }
 

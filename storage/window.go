@@ -10,28 +10,41 @@ import (
 func (ts *TableState) addTo(w *window, codes []uint32, delta int64) {
 	if w.dense != nil {
 		n, _ := w.dense.index(codes)
-		ts.addDense(w, n, delta)
-		return
+		if index, deltas := [1]uint64{n}, [1]int64{delta}; ts.addDense(w, index[:], deltas[:]) == 1 {
+			return
+		}
 	}
 	ts.addSparse(w, codes, delta)
 }
 
-// addDense adds to combination number n.
-func (ts *TableState) addDense(w *window, n uint64, delta int64) {
-	h := w.at(n >> blockBits)
-	if h == nil || h.epoch != ts.s.epoch {
-		if h = ts.openDense(w, h, n, delta); h == nil {
-			return
+// addDense adds deltas to the combinations with the numbers in index, until w turns sparse. It returns how many it has added.
+func (ts *TableState) addDense(w *window, index []uint64, deltas []int64) int {
+	var h *block
+	var c *cells
+	id := ^uint64(0) // of h
+	for i, delta := range deltas {
+		if delta == 0 {
+			continue
+		}
+		n := index[i]
+		if n>>blockBits != id {
+			id = n >> blockBits
+			if h = w.at(id); h == nil || h.epoch != ts.s.epoch {
+				if h = ts.openDense(w, h, n); h == nil {
+					return i
+				}
+			}
+			c = h.data.Load()
+		}
+		at := c.place(n & (blockCells - 1))
+		if at < 0 {
+			at = ts.placeDense(w, h, n)
+		}
+		if d := c.add(at, delta); d != 0 {
+			ts.count(w, d)
 		}
 	}
-	c := h.data.Load()
-	i := c.place(n & (blockCells - 1))
-	if i < 0 {
-		i = ts.placeDense(w, h, n)
-	}
-	if d := c.add(i, delta); d != 0 {
-		ts.count(w, d)
-	}
+	return len(deltas)
 }
 
 // count keeps the number of live cells of w, which has changed by d.
@@ -40,18 +53,13 @@ func (ts *TableState) count(w *window, d int) {
 	ts.s.cellsNow += int64(d)
 }
 
-// openDense makes the block of combination n one of the current epoch. It returns nil if the window turned sparse instead, and the delta
-// has been added there.
-func (ts *TableState) openDense(w *window, h *block, n uint64, delta int64) *block {
-	s := ts.s
+// openDense makes h, the block of combination n or nil, one of the current epoch. It returns nil if the window turned sparse instead.
+func (ts *TableState) openDense(w *window, h *block, n uint64) *block {
 	if h != nil {
-		return s.renew(ts.t, w, h)
+		return ts.s.renew(ts.t, w, h)
 	}
 	if w.room > denseWaste*w.live+blockCells {
-		codes := make([]uint32, len(ts.t.lens))
-		w.dense.codes(n, codes)
 		ts.toSparse(w)
-		ts.addSparse(w, codes, delta)
 		return nil
 	}
 	return ts.newDenseBlock(w, n)
@@ -132,8 +140,7 @@ func (ts *TableState) insertSparse(w *window, h *block, hash uint64, codes []uin
 	s := ts.s
 	ts.stretch(w, codes)
 	if w.live+1 >= w.next && ts.tryDense(w) {
-		n, _ := w.dense.index(codes)
-		ts.addDense(w, n, delta)
+		ts.addTo(w, codes, delta)
 		return
 	}
 	c := h.data.Load()
