@@ -55,8 +55,8 @@ func fourfold(c [4]int64) {
 		if err != nil {
 			panic(err)
 		}
-		put("barnard", b.TwoSided, args...)
-		put("boschloo", o.TwoSided, args...)
+		put("barnard", b.P, args...)
+		put("boschloo", o.P, args...)
 	}
 }
 

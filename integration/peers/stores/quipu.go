@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// runQuipu uses the product's own benchmark, which makes the same draws from the same seed.
+func runQuipu(ctx context.Context, r *report, binary string, cells int, span time.Duration, runs int) error {
+	q, url, err := startQuipu(ctx, binary)
+	if err != nil {
+		return err
+	}
+	defer q.stop(syscall.SIGTERM)
+	out, err := quipu(ctx, binary, "bench", "ingest", "--url", url, "--cells", strconv.Itoa(cells), "--batch", strconv.Itoa(batchSize),
+		"--duration", span.String(), "--json")
+	if err != nil {
+		return err
+	}
+	var ingest struct {
+		Workload struct{ InFlight int }
+		Result   struct {
+			Observations int64
+			PerSecond    float64 `json:"observations_per_second"`
+			P50          float64 `json:"p50_ms"`
+			P99          float64 `json:"p99_ms"`
+		}
+	}
+	if err := json.Unmarshal(out, &ingest); err != nil {
+		return err
+	}
+	counted, err := number(ctx, binary, url, "SELECT sum(count) AS n FROM bench", "n")
+	if err != nil {
+		return err
+	}
+	if counted != float64(ingest.Result.Observations) {
+		return fmt.Errorf("the table counts %.0f, %d were acknowledged", counted, ingest.Result.Observations)
+	}
+	r.line("Quipu", fmt.Sprintf("batches of %d obs, %d in flight, 1 conn", batchSize, ingest.Workload.InFlight),
+		measured{rate: ingest.Result.PerSecond, p50: ingest.Result.P50, p99: ingest.Result.P99})
+	return quipuQueries(ctx, r, binary, url, runs)
+}
+
+// The tables are those that `quipu bench query` leaves behind.
+var quipuStatements = map[string]string{
+	largeTable: "SELECT chi2_test(a, b) FROM bench_a",
+	manyTables: "SELECT f, chi2_test(x, y) FROM bench_b GROUP BY f ORDER BY ln_p LIMIT 20",
+	smallTable: "SELECT chi2_test(x, y) FROM bench_c",
+}
+
+func quipuQueries(ctx context.Context, r *report, binary, url string, runs int) error {
+	out, err := quipu(ctx, binary, "bench", "query", "--url", url, "--runs", strconv.Itoa(runs), "--json")
+	if err != nil {
+		return err
+	}
+	var results []struct {
+		SQL string
+		P50 float64 `json:"p50_ms"`
+	}
+	if err := json.Unmarshal(out, &results); err != nil {
+		return err
+	}
+	for _, name := range queries {
+		sql := quipuStatements[name]
+		best := 0.0 // the benchmark runs some statements several times, with other settings
+		for _, one := range results {
+			if one.SQL == sql && (best == 0 || one.P50 < best) {
+				best = one.P50
+			}
+		}
+		if best == 0 {
+			return fmt.Errorf("quipu bench query does not run %s", sql)
+		}
+		value, err := number(ctx, binary, url, sql, "statistic")
+		if err != nil {
+			return err
+		}
+		r.query(name, "Quipu", best, value)
+	}
+	return nil
+}
+
+func startQuipu(ctx context.Context, binary string) (q *process, url string, err error) {
+	dir, err := os.MkdirTemp("", "peer-quipu-")
+	if err != nil {
+		return nil, "", err
+	}
+	q = &process{dir: dir, cmd: exec.CommandContext(ctx, binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0")}
+	out, err := q.cmd.StdoutPipe()
+	if err == nil {
+		err = q.cmd.Start()
+	}
+	if err != nil {
+		q.cmd = nil
+		q.stop(syscall.SIGTERM)
+		return nil, "", err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if url, ok := strings.CutPrefix(line, "serving "); ok {
+		return q, strings.Fields(url)[0], nil
+	}
+	q.stop(syscall.SIGTERM)
+	return nil, "", fmt.Errorf("the node ended before it served: %w", err)
+}
+
+func quipu(ctx context.Context, binary string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, args...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil, fmt.Errorf("quipu %s: %w\n%s", args[0], err, exit.Stderr)
+	}
+	return out, err
+}
+
+// number is a column of the first row of an answer.
+func number(ctx context.Context, binary, url, sql, column string) (float64, error) {
+	out, err := quipu(ctx, binary, "sql", "--url", url, "--format", "ndjson", "-c", sql)
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	row := map[string]any{}
+	if err := json.Unmarshal([]byte(line), &row); err != nil {
+		return 0, fmt.Errorf("%s: %w\n%s", sql, err, out)
+	}
+	v, ok := row[column].(float64)
+	if !ok {
+		return 0, fmt.Errorf("%s: no number %q in %s", sql, column, line)
+	}
+	return v, nil
+}
