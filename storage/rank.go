@@ -93,12 +93,28 @@ func (c *cells) extend(covers int) {
 	c.ranks = ranks
 }
 
-// list appends the numbers of the combinations that a ranked block has counts of.
-func (c *cells) list(to []uint16) []uint16 {
+// list gives the numbers of the combinations that a ranked block has counts of, in the memory of buf if that is enough.
+func (c *cells) list(buf []uint16) []uint16 {
+	if c.ranks == nil {
+		return nil
+	}
+	buf = slices.Grow(buf[:0], blockCells)[:len(c.counts)]
 	for w, x := range c.ranks {
-		for b := x.bits; b != 0; b &= b - 1 {
-			to = append(to, uint16(w*rankBits+bits.TrailingZeros64(b)))
+		to := buf[x.before:]
+		for i := 0; x.bits != 0 && i < len(to); i++ {
+			to[i] = uint16(w*rankBits + bits.TrailingZeros64(x.bits))
+			x.bits &= x.bits - 1
 		}
 	}
-	return to
+	return buf
+}
+
+// before is the number of counts of a ranked block that belong to combinations below o.
+func (c *cells) before(o uint64) int {
+	w := o / rankBits
+	if w >= uint64(len(c.ranks)) {
+		return len(c.counts)
+	}
+	x := &c.ranks[w]
+	return int(x.before) + bits.OnesCount64(x.bits&(1<<(o%rankBits)-1))
 }

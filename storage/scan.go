@@ -153,7 +153,10 @@ func (sc *scanner) outer(d int, code uint32) uint32 {
 // chunk fills sc.out with the cells of c that are not zero and pass.
 func (sc *scanner) chunk(p part, c *cells) {
 	n := len(c.counts)
-	sc.at = c.list(sc.at[:0])
+	at := c.list(sc.at)
+	if at != nil {
+		sc.at = at
+	}
 	for _, d := range sc.wanted {
 		col := sc.column(d, n)
 		switch {
@@ -162,7 +165,7 @@ func (sc *scanner) chunk(p part, c *cells) {
 		case c.ranks == nil:
 			p.w.dense.fill(p.h.id<<blockBits, d, col)
 		default:
-			sc.pick(p.w.dense, p.h.id<<blockBits, d, col)
+			sc.pick(p.w.dense, p.h.id<<blockBits, d, c, col)
 		}
 		if sc.swapped[d] {
 			for i, code := range col {
@@ -254,14 +257,14 @@ func (sc *scanner) gather(c *cells) {
 const runMin = 48
 
 // pick writes the codes of dimension d of the combinations first + sc.at[0], first + sc.at[1], …
-func (sc *scanner) pick(l *denseLayout, first uint64, d int, col []uint32) {
+func (sc *scanner) pick(l *denseLayout, first uint64, d int, c *cells, col []uint32) {
 	switch {
 	case d >= len(l.cap):
 		clear(col)
 	case l.stride[d] >= runMin:
-		l.pickRuns(first, d, l.stride[d], sc.at, col)
+		l.pickEqual(first, d, c, col)
 	case l.stride[d] == 1 && l.cap[d] >= runMin:
-		l.pickRuns(first, d, uint64(l.cap[d]), sc.at, col)
+		l.pickRising(first, d, c, sc.at, col)
 	default:
 		sc.cycles[d].pick(l, first, d, sc.at, col)
 	}
@@ -297,20 +300,30 @@ func (y *cycle) write(l *denseLayout, first uint64, d, n int) {
 	l.fill(first, d, y.codes)
 }
 
-// pickRuns is pick for a dimension whose code, over runs of the given length, stays or rises by one with every combination.
-func (l *denseLayout) pickRuns(first uint64, d int, length uint64, at []uint16, col []uint32) {
-	rises := l.stride[d] == 1
-	for i := 0; i < len(at); {
-		n := first + uint64(at[i])
-		end := (n/length+1)*length - first // of the run
-		code := l.lo[d] + uint32(n/l.stride[d]%uint64(l.cap[d]))
-		base := code - uint32(at[i])
-		for ; i < len(at) && uint64(at[i]) < end; i++ {
-			if rises {
-				code = base + uint32(at[i])
-			}
+// pickEqual is pick for a dimension whose code stays over long runs of combinations.
+func (l *denseLayout) pickEqual(first uint64, d int, c *cells, col []uint32) {
+	stride, caps := l.stride[d], uint64(l.cap[d])
+	for from, n := 0, first/stride; from < len(col); n++ {
+		to := c.before((n+1)*stride - first)
+		code := l.lo[d] + uint32(n%caps)
+		for i := from; i < to; i++ {
 			col[i] = code
 		}
+		from = to
+	}
+}
+
+// pickRising is pick for the dimension whose code rises by one with every combination, and begins again after long runs.
+func (l *denseLayout) pickRising(first uint64, d int, c *cells, at []uint16, col []uint32) {
+	caps := uint64(l.cap[d])
+	for from, n := 0, first/caps; from < len(col); n++ {
+		to := c.before((n+1)*caps - first)
+		base := l.lo[d] + uint32(first-n*caps)
+		run := col[from:to]
+		for i, o := range at[from:to] {
+			run[i] = base + uint32(o)
+		}
+		from = to
 	}
 }
 

@@ -331,7 +331,7 @@ func (ts *TableState) eachCell(w *window, codes []uint32, fn func(count int64)) 
 	var places []uint16
 	w.blocks(func(h *block) bool {
 		c := ts.s.peek(ts.t, w, h)
-		places = c.list(places[:0])
+		places = c.list(places)
 		for i, count := range c.counts {
 			if count == 0 {
 				continue
