@@ -34,7 +34,7 @@ type cells struct {
 
 	pack  *packing // nil in a dense block
 	keys  []uint64 // pack.words of them a cell
-	slots []uint16 // 1 + place of a cell; 0 is empty; the length is a power of two
+	slots []uint16 // 1 + place of a cell; 0 is empty; the length is a power of two. Only the writer looks, and nil until it does
 }
 
 // memory is the number of bytes that c and its handle hold.

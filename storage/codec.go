@@ -163,7 +163,7 @@ func (r *reader) sparse() *cells {
 		return nil
 	}
 	p := packingFor(widths)
-	c := newSparse(p, int(n))
+	c := unindexed(p, int(n))
 	if p.words == 1 {
 		r.oneWord(c, int(n), total)
 	} else {
@@ -173,7 +173,6 @@ func (r *reader) sparse() *cells {
 }
 
 func (r *reader) oneWord(c *cells, n, total int) {
-	codes := make([]uint32, len(c.pack.dims))
 	key := uint64(0)
 	for i := range n {
 		delta := r.uvarint()
@@ -183,33 +182,32 @@ func (r *reader) oneWord(c *cells, n, total int) {
 			return
 		}
 		key += delta
-		c.counts = append(c.counts, count)
-		c.keys = append(c.keys, key)
-		c.pack.unpack(c.keys[i:], codes)
-		c.link(hashCodes(codes), i)
+		c.counts, c.keys = append(c.counts, count), append(c.keys, key)
 	}
 	c.live = n
 }
 
 func (r *reader) manyWords(c *cells, n int) {
-	codes := make([]uint32, len(c.pack.dims))
-	var scratch [schema.DimensionsMax]uint64
-	for range n {
-		for d := range codes {
+	var codes [schema.DimensionsMax]uint32
+	var last, key [schema.DimensionsMax]uint64
+	dims, words := len(c.pack.dims), c.pack.words
+	for i := range n {
+		for d, x := range c.pack.dims {
 			v := r.uvarint()
-			if v>>c.pack.dims[d].width != 0 {
+			if v>>x.width != 0 {
 				r.bad = true
 				return
 			}
 			codes[d] = uint32(v)
 		}
 		count := r.varint()
-		h := hashCodes(codes)
-		if r.bad || count == 0 || c.find(h, codes, scratch[:]) >= 0 {
+		c.pack.many(codes[:dims], key[:words])
+		if r.bad || count == 0 || i > 0 && slices.Compare(last[:words], key[:words]) >= 0 {
 			r.bad = true
 			return
 		}
-		c.counts[c.insert(h, codes, scratch[:])] = count
+		c.counts, c.keys = append(c.counts, count), append(c.keys, key[:words]...)
+		last = key
 	}
 	c.live = n
 }

@@ -280,6 +280,7 @@ func FuzzBlock(f *testing.F) {
 			codes := make([]uint32, len(c.pack.dims))
 			c.pack.unpack(c.keys[i*c.pack.words:(i+1)*c.pack.words], codes)
 			var scratch [32]uint64
+			again.index()
 			if j := again.find(hashCodes(codes), codes, scratch[:]); j < 0 || again.counts[j] != count {
 				t.Fatalf("cell %v is lost", codes)
 			}

@@ -111,11 +111,15 @@ const (
 	ringGone = -2 // no longer part of the newest tree
 )
 
-// resized brings h's account up to date and returns the change.
+// resized brings h's account up to date, unless h was evicted meanwhile, and returns the change.
 func (k *clock) resized(h *block) int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	diff := h.data.Load().memory() - h.bytes
+	c := h.data.Load()
+	if c == nil {
+		return 0
+	}
+	diff := c.memory() - h.bytes
 	h.bytes += diff
 	k.bytes += diff
 	k.memory.add(diff)

@@ -27,6 +27,9 @@ func (s *Store) Prefetch(ctx context.Context, id schema.TableID, window int64, c
 		if err != nil {
 			return err
 		}
+		if c.pack != nil {
+			c.index()
+		}
 		s.mu.Lock()
 		if h.epoch == epoch && h.data.Load() == nil { // nobody has read and changed it meanwhile
 			s.clock.install(h, c)

@@ -46,7 +46,7 @@ func sparseID(prefix uint64, depth uint8) uint64 {
 
 func blockDepth(id uint64) uint8 { return uint8(id) }
 
-// find is the place of the cell, or −1. key is scratch with room for pack.words.
+// find is the place of the cell, or −1. key is scratch with room for pack.words. c has its index.
 func (c *cells) find(h uint64, codes []uint32, key []uint64) int {
 	mask := len(c.slots) - 1
 	if c.pack.words == 1 {
@@ -138,6 +138,9 @@ func (c *cells) grow(n int) {
 	}
 }
 
+// index makes the index of a sparse block that was read back: only the writer needs one.
+func (c *cells) index() { c.grow(len(c.counts)) }
+
 // reindex enters all cells into an empty index.
 func (c *cells) reindex() {
 	var codes [32]uint32
@@ -146,6 +149,11 @@ func (c *cells) reindex() {
 		c.pack.unpack(c.keys[n*words:(n+1)*words], codes[:dims])
 		c.link(hashCodes(codes[:dims]), n)
 	}
+}
+
+// unindexed is an empty block with room for n cells and without an index, for which find must wait.
+func unindexed(p *packing, n int) *cells {
+	return &cells{pack: p, counts: make([]int64, 0, n), keys: make([]uint64, 0, n*p.words)}
 }
 
 // newSparse is an empty block with room for n cells.

@@ -90,6 +90,10 @@ func (ts *TableState) Get(window int64, codes []uint32) int64 {
 	}
 	c := ts.s.resident(ts.t, w, h)
 	if w.dense == nil {
+		if c.slots == nil { // and so it is not dirty
+			c.index()
+			ts.s.clock.resized(h)
+		}
 		if n := c.find(hashCodes(codes), codes, ts.key[:]); n >= 0 {
 			return c.counts[n]
 		}

@@ -127,6 +127,10 @@ func (ts *TableState) addSparse(w *window, codes []uint32, delta int64) {
 		h = s.renew(ts.t, w, h)
 	}
 	c := h.data.Load()
+	if c.slots == nil {
+		c.index()
+		s.resized(h)
+	}
 	n := c.find(hash, codes, ts.key[:])
 	if n < 0 {
 		ts.insertSparse(w, h, hash, codes, delta)
