@@ -59,6 +59,29 @@ func TestAddCountsOnceWhileRepliesAreLost(t *testing.T) {
 	}
 }
 
+// TestEveryAnswerBeforeABreakCounts breaks each stream after three answers: no more streams are needed than a third of the batches.
+func TestEveryAnswerBeforeABreakCounts(t *testing.T) {
+	f, addr := newFake(t)
+	f.perStream = 3
+	hold := make(chan struct{})
+	f.hold = hold
+	c := open(t, addr, WithBatchCells(1), WithLinger(0), WithInFlight(windowMax))
+	table := c.Table("t")
+	const batches = 60
+	for i := range batches {
+		if err := table.Add(t.Context(), 1, "i", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(hold)
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.streams > batches/f.perStream+1 {
+		t.Errorf("%d streams for %d batches, 3 answers on each", f.streams, batches)
+	}
+}
+
 func TestAddStampsTheEventTime(t *testing.T) {
 	f, addr := newFake(t)
 	when := time.Date(1973, 9, 1, 12, 0, 0, 250e6, time.UTC)

@@ -21,18 +21,20 @@ type fake struct {
 	apiv1.UnimplementedSessionsServer
 	apiv1.UnimplementedQueryServer
 
-	mu       sync.Mutex
-	cells    map[string]int64
-	events   []int64
-	applied  map[[2]uint64]bool // (session, seq) that were counted
-	sessions uint64
-	dead     map[uint64]bool
-	maxOpen  uint64     // largest seq − ack_up_to seen
-	cut      float64    // chance that the stream breaks after a batch was counted and before it is answered
-	rand     *rand.Rand // for cut
-	refuse   func(*apiv1.WriteRequest) *apiv1.WriteResponse
-	hold     chan struct{} // if set, nothing is answered until it is closed
-	result   []*apiv1.QueryChunk
+	mu        sync.Mutex
+	cells     map[string]int64
+	events    []int64
+	applied   map[[2]uint64]bool // (session, seq) that were counted
+	sessions  uint64
+	streams   int
+	dead      map[uint64]bool
+	maxOpen   uint64     // largest seq − ack_up_to seen
+	perStream int        // if set, a stream breaks after that many answers
+	cut       float64    // chance that the stream breaks after a batch was counted and before it is answered
+	rand      *rand.Rand // for cut
+	refuse    func(*apiv1.WriteRequest) *apiv1.WriteResponse
+	hold      chan struct{} // if set, nothing is answered until it is closed
+	result    []*apiv1.QueryChunk
 }
 
 func newFake(t testing.TB) (*fake, string) {
@@ -68,7 +70,13 @@ func (f *fake) Close(context.Context, *apiv1.CloseSessionRequest) (*apiv1.CloseS
 }
 
 func (f *fake) WriteStream(st apiv1.Write_WriteStreamServer) error {
-	for {
+	f.mu.Lock()
+	f.streams++
+	f.mu.Unlock()
+	for answered := 0; ; answered++ {
+		if f.perStream > 0 && answered == f.perStream {
+			return status.Error(codes.Unavailable, "the stream broke")
+		}
 		req, err := st.Recv()
 		if err != nil {
 			return nil

@@ -353,29 +353,50 @@ func (s *sender) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answers := make(chan *apiv1.WriteResponse, windowMax+8) // never blocks: no more answers than open requests
-	broken := make(chan error, 1)
-	go receive(st, answers, broken)
-	err = s.pump(ctx, st, answers, broken)
+	in := &inbound{answers: make(chan *apiv1.WriteResponse, windowMax+8)} // never blocks: no more answers than open requests
+	go in.receive(st)
+	err = s.pump(ctx, st, in)
 	cancel()
-	for range answers { // until receive has seen the end
+	if late := s.rest(in); err == nil {
+		err = late
 	}
 	return err
 }
 
-func receive(st apiv1.Write_WriteStreamClient, answers chan<- *apiv1.WriteResponse, broken chan<- error) {
-	defer close(answers)
+// inbound is what a stream brought: answers, and the reason of its end once they are closed.
+type inbound struct {
+	answers chan *apiv1.WriteResponse
+	err     error
+}
+
+func (in *inbound) receive(st apiv1.Write_WriteStreamClient) {
+	defer close(in.answers)
 	for {
 		a, err := st.Recv()
 		if err != nil {
-			broken <- err
+			in.err = err
 			return
 		}
-		answers <- a
+		in.answers <- a
 	}
 }
 
-func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, answers <-chan *apiv1.WriteResponse, broken <-chan error) error {
+// rest takes the answers that came before the stream broke: what they settle need not travel again. It returns when receive has
+// ended, with the reason.
+func (s *sender) rest(in *inbound) error {
+	for a := range in.answers {
+		s.answered++
+		if err := s.answer(a); err != nil {
+			for range in.answers { // of a session that is gone
+			}
+			return err
+		}
+	}
+	return in.err
+}
+
+// pump sends what there is to send and takes answers until the stream breaks, which is the only reason for nil.
+func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in *inbound) error {
 	tick := time.NewTicker(max(s.c.opts.linger, time.Millisecond))
 	defer tick.Stop()
 	retry := time.NewTimer(time.Hour)
@@ -397,7 +418,7 @@ func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, ans
 			}
 			if err := st.Send(msg); err != nil {
 				if err == io.EOF { // the reason stands on the receiving side
-					err = <-broken
+					return nil
 				}
 				return err
 			}
@@ -405,11 +426,9 @@ func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, ans
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-broken:
-			return err
-		case a, ok := <-answers:
+		case a, ok := <-in.answers:
 			if !ok {
-				return <-broken
+				return nil
 			}
 			s.answered++
 			if err := s.answer(a); err != nil {
