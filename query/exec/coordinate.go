@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quipudb/quipu/query/plan"
-	"github.com/quipudb/quipu/query/stats"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
@@ -22,6 +22,15 @@ var errEnough = errors.New("exec: enough rows")
 type Shard struct {
 	ID       schema.ShardID
 	Snapshot *storage.Snapshot
+	// Open starts a fragment where the shard is; nil: on Snapshot.
+	Open func(f *plan.Fragment, o Options) (Worker, error)
+}
+
+func (s *Shard) open(f *plan.Fragment, o Options) (Worker, error) {
+	if s.Open != nil {
+		return s.Open(f, o)
+	}
+	return OpenRun(s.Snapshot, f, o)
 }
 
 // Env is what a query runs in.
@@ -56,7 +65,7 @@ type runs struct {
 	env  *Env
 	f    *plan.Fragment
 	cost *Cost
-	list []*Run
+	list []Worker
 
 	workers int // shards that are read at a time; each has its part of the query's goroutines
 	began   time.Time
@@ -77,51 +86,64 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	}
 	r.workers = max(1, min(options.Parallel, len(shards)))
 	options.Parallel /= r.workers
-	for _, s := range shards {
-		run, err := OpenRun(s.Snapshot, f, options)
+	blocks := 0
+	for i := range shards {
+		run, err := shards[i].open(f, options)
 		if err != nil {
 			r.close()
 			return nil, err
 		}
 		r.list = append(r.list, run)
+		blocks += run.Blocks()
 	}
+	r.workers = min(r.workers, 1+blocks/parallelBlocks)
 	return r, nil
 }
 
 func (r *runs) close() {
 	for _, run := range r.list {
-		r.cost.add(run.Stats)
+		r.cost.add(run.Cost())
 		run.Close()
 	}
 	r.cost.All = time.Since(r.began)
 }
 
-// first runs the first round on every shard, several at a time.
-func (r *runs) first(ctx context.Context) ([]*Partial, error) {
-	began := time.Now()
-	out := make([]*Partial, len(r.list))
+// each calls one for every shard, several at a time.
+func (r *runs) each(one func(i int) error) error {
 	errs := make([]error, len(r.list))
-	work := make(chan int, len(r.list))
-	for i := range r.list {
-		work <- i
-	}
-	close(work)
-	one := func() {
-		for i := range work {
-			out[i], errs[i] = r.list[i].First(ctx)
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < len(errs); i = int(next.Add(1)) - 1 {
+			errs[i] = one(i)
 		}
 	}
 	var wg sync.WaitGroup
 	for range r.workers - 1 {
-		wg.Go(one)
+		wg.Go(work)
 	}
-	one()
+	work()
 	wg.Wait()
-	for i := range out {
-		if errs[i] != nil {
-			return nil, errs[i]
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
-		r.cost.Groups += int64(len(out[i].Groups))
+	}
+	return nil
+}
+
+// first runs the first round.
+func (r *runs) first(ctx context.Context) ([]*Partial, error) {
+	began := time.Now()
+	out := make([]*Partial, len(r.list))
+	err := r.each(func(i int) (err error) {
+		out[i], err = r.list[i].First(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range out {
+		r.cost.Groups += int64(len(p.Groups))
 	}
 	r.cost.First = time.Since(began)
 	return out, nil
@@ -130,232 +152,111 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 // merged is one group over all shards.
 type merged struct {
 	Group
-	parts [][]*Crosstab // by aggregate: the shards' shares
+	from []origin
 }
 
-// groups gives the merged groups of a fragment, in the order in which they were met.
+// origin says which group of which shard a share came from.
+type origin struct {
+	shard, group int
+	aggs         []Share
+}
+
+// groups gives the merged groups of a fragment, in the order in which they were met, with their tests done.
 func (r *runs) groups(ctx context.Context) ([]*merged, error) {
 	partials, err := r.first(ctx)
 	if err != nil {
 		return nil, err
 	}
+	out, err := r.merge(partials)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) == 0 && len(r.f.Keys) == 0 {
+		out = append(out, &merged{Group: Group{Aggs: make([]Share, len(r.f.Aggs))}})
+	}
+	if r.f.Mode == plan.ModeMargins && r.f.Tests() {
+		err = r.second(ctx, out)
+	}
+	return out, err
+}
+
+func (r *runs) merge(partials []*Partial) ([]*merged, error) {
 	var out []*merged
 	index := map[string]*merged{}
-	for _, p := range partials {
+	for shard, p := range partials {
 		for i := range p.Groups {
 			g := &p.Groups[i]
+			if r.f.Mode == plan.ModeLocal { // no other shard has it
+				out = append(out, &merged{Group: *g})
+				continue
+			}
 			k := rowKey(g.Keys)
 			m := index[k]
 			if m == nil {
-				m = &merged{Group: *g, parts: make([][]*Crosstab, len(r.f.Aggs))}
+				m = &merged{Group: Group{Keys: g.Keys, Aggs: slices.Clone(g.Aggs)}}
 				index[k] = m
 				out = append(out, m)
-			} else if err := m.merge(r.f, g, r.env.Options.Memory); err != nil {
-				return nil, err
-			}
-			for a, t := range g.Tests {
-				if t != nil {
-					m.parts[a] = append(m.parts[a], t)
+			} else {
+				for a, x := range r.f.Aggs {
+					if err := m.Aggs[a].merge(x, &g.Aggs[a], r.f.Name, r.env.Options.Memory); err != nil {
+						return nil, err
+					}
 				}
 			}
+			m.from = append(m.from, origin{shard, i, g.Aggs})
 		}
-	}
-	if len(out) == 0 && len(r.f.Keys) == 0 {
-		n := len(r.f.Aggs)
-		out = append(out, &merged{parts: make([][]*Crosstab, n), Group: Group{Sums: make([]int64, n), Some: make([]bool, n),
-			Seen: make([]map[plan.Value]struct{}, n), Ends: make([]plan.Value, n), Tests: make([]*Crosstab, n), Done: make([][]plan.Value, n)}})
 	}
 	return out, nil
 }
 
-// merge adds what another shard has of the same group.
-func (m *merged) merge(f *plan.Fragment, g *Group, mem *Budget) error {
-	for i, a := range f.Aggs {
-		switch a.Kind {
-		case plan.AggSum, plan.AggCells:
-			sum := m.Sums[i] + g.Sums[i]
-			if sum < m.Sums[i] {
-				return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", f.Name).
-					WithHint("narrow the query with WHERE, or group by more columns")
-			}
-			m.Sums[i], m.Some[i] = sum, m.Some[i] || g.Some[i]
-		case plan.AggDistinct:
-			for v := range g.Seen[i] {
-				if err := m.see(i, a, v, mem); err != nil {
-					return err
-				}
-			}
-		case plan.AggMin, plan.AggMax:
-			if err := m.see(i, a, g.Ends[i], mem); err != nil {
-				return err
-			}
+// crosstabs are the shards' cells of one test.
+func (m *merged) crosstabs(agg int) []*Crosstab {
+	var out []*Crosstab
+	for _, o := range m.from {
+		if c := o.aggs[agg].Cells; c != nil {
+			out = append(out, c)
 		}
 	}
-	return nil
+	return out
 }
 
 // columns are the group's keys and aggregates as a row.
 func (r *runs) columns(m *merged) ([]plan.Value, error) {
 	row := append(make([]plan.Value, 0, len(m.Keys)+len(r.f.Aggs)*plan.TestWidth), m.Keys...)
 	for i, a := range r.f.Aggs {
+		s := &m.Aggs[i]
 		switch a.Kind {
 		case plan.AggSum:
-			if m.Some[i] {
-				row = append(row, plan.IntValue(m.Sums[i]))
+			if s.Some {
+				row = append(row, plan.IntValue(s.Sum))
 			} else {
 				row = append(row, plan.Null)
 			}
 		case plan.AggCells:
-			row = append(row, plan.IntValue(m.Sums[i]))
+			row = append(row, plan.IntValue(s.Sum))
 		case plan.AggDistinct:
-			row = append(row, plan.IntValue(int64(len(m.Seen[i]))))
+			row = append(row, plan.IntValue(int64(len(s.Seen))))
 		case plan.AggMin, plan.AggMax:
-			row = append(row, m.Ends[i])
+			row = append(row, s.End)
 		case plan.AggTest:
-			rec := m.Done[i]
-			if rec == nil {
-				var err error
-				if rec, err = r.test(m.parts[i], a.Test); err != nil {
+			if s.Done == nil {
+				c, err := mergeCrosstabs(m.crosstabs(i))
+				if err != nil {
+					return nil, err
+				}
+				if s.Done, err = finishCrosstab(c, a.Test); err != nil {
 					return nil, err
 				}
 			}
-			if w := rec[plan.FieldWarning]; !w.IsNull() {
+			if w := s.Done[plan.FieldWarning]; !w.IsNull() {
 				r.env.Warn(w.Text())
 			}
-			row = append(row, rec...)
+			row = append(row, s.Done...)
 		default:
 			return nil, errcode.New(errcode.Internal, "aggregate kind %d in a fragment", a.Kind)
 		}
 	}
 	return row, nil
-}
-
-// test finishes one test of one group from the shards' shares.
-func (r *runs) test(parts []*Crosstab, kind plan.TestKind) ([]plan.Value, error) {
-	if r.f.Mode == plan.ModeMargins && kind != plan.Yates {
-		return r.twoRounds(parts, kind)
-	}
-	return finishCrosstab(mergeCrosstabs(parts), kind)
-}
-
-// mergeCrosstabs adds up cells of the same categories. Squares of parts of a cell do not add: this comes before any test.
-func mergeCrosstabs(parts []*Crosstab) *Crosstab {
-	if len(parts) == 1 {
-		return parts[0]
-	}
-	out := &Crosstab{}
-	rows, cols := newInterner(), newInterner()
-	at := map[[2]uint32]int{}
-	for _, p := range parts {
-		out.Null += p.Null
-		for k, n := range p.Cells.Count {
-			i, j := rows.code(p.Rows[p.Cells.Row[k]])-1, cols.code(p.Cols[p.Cells.Col[k]])-1
-			e, ok := at[[2]uint32{i, j}]
-			if !ok {
-				e = len(out.Cells.Count)
-				at[[2]uint32{i, j}] = e
-				out.Cells.Row, out.Cells.Col, out.Cells.Count = append(out.Cells.Row, i), append(out.Cells.Col, j), append(out.Cells.Count, 0)
-			}
-			out.Cells.Count[e] += n
-		}
-	}
-	out.Rows, out.Cols = rows.values[1:], cols.values[1:]
-	return out
-}
-
-// twoRounds is the test of cells that each lie whole on one shard: margins are merged by value, and every shard then sums its own cells
-// under the global margins. Only integers and one exact accumulator a shard are exchanged.
-func (r *runs) twoRounds(parts []*Crosstab, kind plan.TestKind) ([]plan.Value, error) {
-	rows, cols := newInterner(), newInterner()
-	var null int64
-	type placed struct {
-		m  *stats.Margins
-		to [2][]int
-	}
-	list := make([]placed, len(parts))
-	for i, p := range parts {
-		null += p.Null
-		m, err := p.margins()
-		if err != nil {
-			return nil, countError(err)
-		}
-		list[i].m = m
-		list[i].to = [2][]int{codesOf(rows, p.Rows), codesOf(cols, p.Cols)}
-		r.cost.Integers += int64(2 * (len(p.Rows) + len(p.Cols)))
-	}
-	total := stats.NewMargins(len(rows.values)-1, len(cols.values)-1)
-	for _, p := range list {
-		if err := total.Place(p.m, p.to[0], p.to[1]); err != nil {
-			return nil, countError(err)
-		}
-	}
-	f := total.Frame()
-	sum := stats.NewPartial(f, kinds(kind))
-	for i, p := range list {
-		share, err := parts[i].share(total, f, p.to, kinds(kind))
-		if err != nil {
-			return nil, err
-		}
-		if err := sum.Merge(share); err != nil {
-			return nil, err
-		}
-	}
-	return finishPartial(f, sum, kind, null)
-}
-
-// margins are the totals of the shard's own cells.
-func (c *Crosstab) margins() (*stats.Margins, error) {
-	m := stats.NewMargins(len(c.Rows), len(c.Cols))
-	if c.block == nil {
-		return m, m.AddCells(c.Cells)
-	}
-	for i := range c.Rows {
-		if err := m.AddRow(i, c.row(i)); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// share is the shard's part of the sums under the global margins; to gives the global places of its rows and columns.
-func (c *Crosstab) share(total *stats.Margins, global *stats.Frame, to [2][]int, k stats.Kinds) (*stats.Partial, error) {
-	if c.block == nil {
-		p := stats.NewPartial(global, k)
-		p.AddCells(global, renumber(c.Cells, to))
-		return p, nil
-	}
-	rows, cols := make([]uint64, len(c.Rows)), make([]uint64, len(c.Cols))
-	for i, at := range to[0] {
-		rows[i] = total.Rows[at]
-	}
-	for j, at := range to[1] {
-		cols[j] = total.Cols[at]
-	}
-	f, err := stats.NewFrame(total.N, rows, cols, total.Whole())
-	if err != nil {
-		return nil, err
-	}
-	p := stats.NewPartial(f, k)
-	for i := range c.Rows {
-		p.AddRow(f, i, c.row(i))
-	}
-	return p, nil
-}
-
-func codesOf(in *interner, values []plan.Value) []int {
-	out := make([]int, len(values))
-	for i, v := range values {
-		out[i] = int(in.code(v)) - 1
-	}
-	return out
-}
-
-func renumber(c stats.Triples, to [2][]int) stats.Triples {
-	out := stats.Triples{Row: make([]uint32, len(c.Row)), Col: make([]uint32, len(c.Col)), Count: c.Count}
-	for k := range c.Row {
-		out.Row[k], out.Col[k] = uint32(to[0][c.Row[k]]), uint32(to[1][c.Col[k]])
-	}
-	return out
 }
 
 // rowKey names a row by its values, equal rows equally.

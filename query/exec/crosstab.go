@@ -2,26 +2,24 @@ package exec
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/stats"
-	"github.com/quipudb/quipu/server/errcode"
 )
 
-// crosstabs are the cells of one test for all groups of a shard.
+// crosstabs are the cells of one test for all groups of a shard, in a grid.
 type crosstabs struct {
-	r     *Run
-	task  int
 	g     *grid
+	a, b  *keyColumn
 	keys  int   // columns of the group
 	order []int // entries in the order of their keys, for grids that are not dense
 	from  map[string]int
 }
 
-func newCrosstabs(r *Run, agg int) *crosstabs {
-	x := &crosstabs{r: r, task: r.taskOf[agg], g: r.grids[r.taskOf[agg]], keys: len(r.keyCols)}
+func newCrosstabs(r *Run, task int) *crosstabs {
+	cols := r.s.tasks[task].cols
+	x := &crosstabs{g: r.grids[task], keys: len(r.keyCols), a: r.s.keys[cols[len(cols)-2]], b: r.s.keys[cols[len(cols)-1]]}
 	if x.g.kind == denseShape {
 		return x
 	}
@@ -54,11 +52,8 @@ func (x *crosstabs) sides() (rows, cols int) {
 	return int(max(c[x.keys], 1)), int(max(c[x.keys+1], 1))
 }
 
-// block is the dense cells of one group, row by row; nil for grids that are not dense.
+// block is the dense cells of one group, row by row.
 func (x *crosstabs) block(codes []uint32) []int64 {
-	if x.g.kind != denseShape {
-		return nil
-	}
 	rows, cols := x.sides()
 	at := 0
 	for i, c := range codes {
@@ -67,7 +62,7 @@ func (x *crosstabs) block(codes []uint32) []int64 {
 	return x.g.vals[at : at+rows*cols]
 }
 
-// groupKeys are the codes of the groups with any cell.
+// groupKeys are the codes of the groups with any cell, in the order of codes.
 func (x *crosstabs) groupKeys() [][]uint32 {
 	var out [][]uint32
 	if x.g.kind != denseShape {
@@ -83,27 +78,25 @@ func (x *crosstabs) groupKeys() [][]uint32 {
 	}
 	rows, cols := x.sides()
 	size := rows * cols
-	if x.keys == 0 {
-		if size > 0 && anyNonzero(x.g.vals) {
-			out = append(out, []uint32{})
-		}
-		return out
-	}
 	groups := len(x.g.vals) / size
-	flat := make([]uint32, groups*x.keys)
 	for k := range groups {
-		if !anyNonzero(x.g.vals[k*size : (k+1)*size]) {
-			continue
+		if anyNonzero(x.g.vals[k*size : (k+1)*size]) {
+			out = append(out, x.groupCodes(k))
 		}
-		codes := flat[k*x.keys : (k+1)*x.keys : (k+1)*x.keys]
-		rest := uint64(k * size)
-		for i := range codes {
-			codes[i] = uint32(rest / x.g.mul[i])
-			rest %= x.g.mul[i]
-		}
-		out = append(out, codes)
 	}
 	return out
+}
+
+// groupCodes are the key codes of group number k of a dense grid.
+func (x *crosstabs) groupCodes(k int) []uint32 {
+	rows, cols := x.sides()
+	codes := make([]uint32, x.keys)
+	rest := uint64(k * rows * cols)
+	for i := range codes {
+		codes[i] = uint32(rest / x.g.mul[i])
+		rest %= x.g.mul[i]
+	}
+	return codes
 }
 
 func anyNonzero(v []int64) bool {
@@ -117,9 +110,9 @@ func anyNonzero(v []int64) bool {
 
 // each calls fn for the cells of one group that are not zero, by code.
 func (x *crosstabs) each(codes []uint32, fn func(a, b uint32, n int64)) {
-	if block := x.block(codes); block != nil {
+	if x.g.kind == denseShape {
 		_, cols := x.sides()
-		for i, n := range block {
+		for i, n := range x.block(codes) {
 			if n != 0 {
 				fn(uint32(i/cols), uint32(i%cols), n)
 			}
@@ -140,170 +133,137 @@ func (x *crosstabs) each(codes []uint32, fn func(a, b uint32, n int64)) {
 	}
 }
 
-// crosstab gives the cells of one group by value.
-func (x *crosstabs) crosstab(codes []uint32) *Crosstab {
-	out := &Crosstab{}
-	rowAt, colAt := map[uint32]uint32{}, map[uint32]uint32{}
-	cols := x.r.s.tasks[x.task].cols
-	a, b := x.r.s.keys[cols[x.keys]], x.r.s.keys[cols[x.keys+1]]
-	place := func(at map[uint32]uint32, code uint32, k *keyColumn, values *[]plan.Value) uint32 {
-		i, ok := at[code]
-		if !ok {
-			i = uint32(len(*values))
-			at[code] = i
-			*values = append(*values, k.value(code))
-		}
-		return i
-	}
-	x.each(codes, func(i, j uint32, n int64) {
-		if i == 0 || j == 0 {
-			out.Null += n
-			return
-		}
-		out.Cells.Row = append(out.Cells.Row, place(rowAt, i, a, &out.Rows))
-		out.Cells.Col = append(out.Cells.Col, place(colAt, j, b, &out.Cols))
-		out.Cells.Count = append(out.Cells.Count, n)
-	})
-	return out
+// sample is one test of one group, numbered by position.
+type sample struct {
+	rows, cols []uint32       // key code of each position; nil: position i is code i+1
+	m          *stats.Margins // by position
+	null       int64
+
+	cells  stats.Triples // by position; or
+	block  []int64       // the rows of a dense grid, the first row and column being NULL; or
+	stride int
+	stream *task // the task whose cells are read once more, by code: position i is code i
 }
 
-// dense is the block of one group with the values of all codes, without a copy of the cells.
-func (x *crosstabs) dense(codes []uint32) *Crosstab {
+// sample gives the cells of one group with their margins.
+func (x *crosstabs) sample(codes []uint32) (*sample, error) {
+	if x.g.kind != denseShape {
+		t := x.compact(codes)
+		t.m = stats.NewMargins(len(t.rows), len(t.cols))
+		return t, countsFit(t.m.AddCells(t.cells))
+	}
 	rows, cols := x.sides()
-	columns := x.r.s.tasks[x.task].cols
-	a, b := x.r.s.keys[columns[x.keys]], x.r.s.keys[columns[x.keys+1]]
-	out := &Crosstab{Rows: make([]plan.Value, rows-1), Cols: make([]plan.Value, cols-1), block: x.block(codes), stride: cols}
-	for i := range out.Rows {
-		out.Rows[i] = a.value(uint32(i + 1))
-		out.Null += out.block[(i+1)*cols]
+	t := &sample{block: x.block(codes), stride: cols, m: stats.NewMargins(rows-1, cols-1)}
+	for _, n := range t.block[:cols] {
+		t.null += n
 	}
-	for j := range out.Cols {
-		out.Cols[j] = b.value(uint32(j + 1))
-		out.Null += out.block[j+1]
-	}
-	out.Null += out.block[0]
-	return out
-}
-
-// finish tests one group whose cells are all here.
-func (x *crosstabs) finish(codes []uint32, kind plan.TestKind) ([]plan.Value, error) {
-	block := x.block(codes)
-	rows, cols := x.sides()
-	if block == nil || kind == plan.Yates {
-		return finishCrosstab(x.crosstab(codes), kind)
-	}
-	m := stats.NewMargins(rows-1, cols-1)
-	var null int64
-	for j := range cols {
-		null += block[j]
-	}
-	for i := 1; i < rows; i++ {
-		null += block[i*cols]
-		if err := m.AddRow(i-1, block[i*cols+1:(i+1)*cols]); err != nil {
+	for i := range rows - 1 {
+		t.null += t.block[(i+1)*cols]
+		if err := t.m.AddRow(i, t.row(i)); err != nil {
 			return nil, countError(err)
 		}
 	}
-	f := m.Frame()
-	p := stats.NewPartial(f, kinds(kind))
-	for i := 1; i < rows; i++ {
-		p.AddRow(f, i-1, block[i*cols+1:(i+1)*cols])
-	}
-	return finishPartial(f, p, kind, null)
+	return t, nil
 }
 
-// kinds are the sums that a test needs. Cramér's V of the G test is that of Pearson's statistic.
-func kinds(k plan.TestKind) stats.Kinds {
-	if k == plan.G {
-		return stats.KindG | stats.KindPearson
-	}
-	return stats.KindPearson
-}
-
-func countError(err error) error {
-	return errcode.New(errcode.NumericOutOfRange, "the counts of a test add up to more than 9223372036854775807: %w", err)
-}
-
-// finishCrosstab tests a whole table in one call.
-func finishCrosstab(c *Crosstab, kind plan.TestKind) ([]plan.Value, error) {
-	if kind == plan.Yates {
-		return finishYates(c)
-	}
-	m := stats.NewMargins(len(c.Rows), len(c.Cols))
-	if err := m.AddCells(c.Cells); err != nil {
-		return nil, countError(err)
-	}
-	f := m.Frame()
-	p := stats.NewPartial(f, kinds(kind))
-	p.AddCells(f, c.Cells)
-	return finishPartial(f, p, kind, c.Null)
-}
-
-func finishYates(c *Crosstab) ([]plan.Value, error) {
-	if len(c.Cells.Count) == 0 {
-		return noTest(c.Null), nil
-	}
-	if len(c.Rows) > 2 || len(c.Cols) > 2 {
-		return nil, errcode.New(errcode.InvalidOption, "the continuity correction is for 2 x 2 tables, this one is %d x %d", len(c.Rows), len(c.Cols)).
-			WithHint("leave correction out")
-	}
-	t, err := stats.NewSparseTable(2, 2, c.Cells)
+func countsFit(err error) error {
 	if err != nil {
-		return nil, countError(err)
+		return countError(err)
 	}
-	r, err := stats.Yates(t)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := stats.ChiSquare(t)
-	if err != nil {
-		return nil, err
-	}
-	return record(r, plain, c.Null), nil
+	return nil
 }
 
-// finishPartial makes the record of a test from the merged sums.
-func finishPartial(f *stats.Frame, p *stats.Partial, kind plan.TestKind, null int64) ([]plan.Value, error) {
-	if f.N() == 0 {
-		return noTest(null), nil
-	}
-	pearson, err := f.ChiSquare(p)
-	if err != nil {
-		return nil, err
-	}
-	r := pearson
-	if kind == plan.G {
-		if r, err = f.GTest(p); err != nil {
-			return nil, err
+// compact numbers the categories of one group in the order in which they come.
+func (x *crosstabs) compact(codes []uint32) *sample {
+	t := &sample{rows: []uint32{}, cols: []uint32{}}
+	place := func(at map[uint32]uint32, code uint32, list *[]uint32) uint32 {
+		i, ok := at[code]
+		if !ok {
+			i = uint32(len(*list))
+			at[code] = i
+			*list = append(*list, code)
 		}
+		return i
 	}
-	return record(r, pearson, null), nil
+	rowAt, colAt := map[uint32]uint32{}, map[uint32]uint32{}
+	x.each(codes, func(i, j uint32, n int64) {
+		if i == 0 || j == 0 {
+			t.null += n
+			return
+		}
+		t.cells.Row = append(t.cells.Row, place(rowAt, i, &t.rows))
+		t.cells.Col = append(t.cells.Col, place(colAt, j, &t.cols))
+		t.cells.Count = append(t.cells.Count, n)
+	})
+	return t
 }
 
-// noTest is the record where there is nothing to test.
-func noTest(null int64) []plan.Value {
-	out := make([]plan.Value, plan.TestWidth)
-	out[plan.FieldN] = plan.IntValue(0)
-	out[plan.FieldWarning] = plan.TextValue("no_observations")
-	out[plan.FieldNull] = plan.IntValue(null)
+// row is row i of the block without NULL.
+func (t *sample) row(i int) []int64 { return t.block[(i+1)*t.stride+1 : (i+2)*t.stride] }
+
+// crosstab gives the cells of one group by value.
+func (x *crosstabs) crosstab(codes []uint32) *Crosstab {
+	t := x.compact(codes)
+	return &Crosstab{Rows: valuesOf(x.a, t.rows), Cols: valuesOf(x.b, t.cols), Cells: t.cells, Null: t.null}
+}
+
+func valuesOf(k *keyColumn, codes []uint32) []plan.Value {
+	out := make([]plan.Value, len(codes))
+	for i, c := range codes {
+		out[i] = k.value(c)
+	}
 	return out
 }
 
-func record(r, pearson stats.Result, null int64) []plan.Value {
-	out := make([]plan.Value, plan.TestWidth)
-	out[plan.FieldStatistic] = plan.FloatValue(r.Statistic)
-	out[plan.FieldDF] = plan.IntValue(r.DF)
-	out[plan.FieldP] = plan.FloatValue(r.P)
-	out[plan.FieldLnP] = plan.FloatValue(r.LnP)
-	out[plan.FieldMinExpected] = plan.FloatValue(r.MinExpected)
-	if r.N <= math.MaxInt64 {
-		out[plan.FieldN] = plan.IntValue(int64(r.N))
+// add adds the cells to p under f.
+func (t *sample) add(p *stats.Partial, f *stats.Frame) {
+	if t.block == nil {
+		p.AddCells(f, t.cells)
+		return
 	}
-	if v := pearson.CramersV(); v.Defined {
-		out[plan.FieldV] = plan.FloatValue(v.Value)
+	for i := range t.m.Rows {
+		p.AddRow(f, i, t.row(i))
 	}
-	if len(r.Warnings) > 0 {
-		out[plan.FieldWarning] = plan.TextValue(r.Warnings.String())
+}
+
+// code is the key code of a position.
+func (t *sample) code(list []uint32, position int) uint32 {
+	switch {
+	case t.stream != nil:
+		return uint32(position)
+	case list != nil:
+		return list[position]
 	}
-	out[plan.FieldNull] = plan.IntValue(null)
-	return out
+	return uint32(position) + 1
+}
+
+// margins are the totals that are not zero, by value.
+func (t *sample) margins(a, b *keyColumn) *Margins {
+	side := func(totals []uint64, list []uint32, k *keyColumn) (values []plan.Value, out []uint64) {
+		for i, n := range totals {
+			if n > 0 {
+				values, out = append(values, k.value(t.code(list, i))), append(out, n)
+			}
+		}
+		return values, out
+	}
+	m := &Margins{Null: t.null, Totals: &stats.Margins{N: t.m.N}}
+	m.Rows, m.Totals.Rows = side(t.m.Rows, t.rows, a)
+	m.Cols, m.Totals.Cols = side(t.m.Cols, t.cols, b)
+	return m
+}
+
+// frame is the positions of the sample under the totals of all shards.
+func (t *sample) frame(g Totals) (*stats.Frame, error) {
+	spread := func(own, totals []uint64) []uint64 {
+		out, k := make([]uint64, len(own)), 0
+		for i, n := range own {
+			if n > 0 && k < len(totals) {
+				out[i] = totals[k]
+				k++
+			}
+		}
+		return out
+	}
+	return stats.NewFrame(g.N, spread(t.m.Rows, g.Rows), spread(t.m.Cols, g.Cols), g.Whole)
 }

@@ -1,9 +1,5 @@
 package exec
 
-import (
-	"github.com/quipudb/quipu/server/errcode"
-)
-
 // grid adds up int64 sums by key. It belongs to one goroutine. Entries are the slots of a dense shape, and otherwise numbered
 // in the order in which their keys came.
 type grid struct {
@@ -257,8 +253,7 @@ func (g *grid) merge(o *grid) error {
 // check says whether a sum left the range of int64.
 func (g *grid) check(table string) error {
 	if g.overflow {
-		return errcode.New(errcode.NumericOutOfRange, "int8 out of range: the counts of table %q add up to more than 9223372036854775807", table).
-			WithHint("narrow the query with WHERE, or group by more columns")
+		return rangeError(table)
 	}
 	return nil
 }

@@ -91,12 +91,15 @@ func (k *keyColumn) value(code uint32) plan.Value {
 	return k.t.value(k.dim, code)
 }
 
-// column gives the key codes of a chunk; buf has room for them. at says where dimensions stand in the chunk.
-func (k *keyColumn) column(c *storage.Chunk, at []int, buf []uint32) []uint32 {
+// column gives the key codes of a chunk, in the memory of room if they must be computed. at says where dimensions stand in the chunk.
+func (k *keyColumn) column(c *storage.Chunk, at []int, room *[]uint32) []uint32 {
 	if k.dim >= 0 && k.codes == nil {
 		return c.Codes[at[k.dim]]
 	}
-	buf = buf[:c.Len]
+	if cap(*room) < c.Len {
+		*room = make([]uint32, c.Len)
+	}
+	buf := (*room)[:c.Len]
 	switch {
 	case k.window != nil:
 		fill(buf, k.window[c.Window])

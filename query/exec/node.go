@@ -103,10 +103,13 @@ func (e *Env) crosstab(ctx context.Context, n *plan.Crosstab, emit Emit) error {
 	}
 	defer r.close()
 	groups, err := r.groups(ctx)
-	if err != nil || len(groups[0].parts[0]) == 0 {
+	if err != nil || len(groups[0].from) == 0 {
 		return err
 	}
-	c := mergeCrosstabs(groups[0].parts[0])
+	c, err := mergeCrosstabs(groups[0].crosstabs(0))
+	if err != nil {
+		return err
+	}
 	if c.Null > 0 {
 		e.Warn("observations with a NULL category were left out")
 	}

@@ -18,18 +18,21 @@ type Options struct {
 
 // Run is one fragment on one shard's snapshot. It belongs to one goroutine.
 type Run struct {
-	f     *plan.Fragment
-	t     *table
-	s     *scan
-	o     Options
-	Stats ScanStats
+	f    *plan.Fragment
+	t    *table
+	s    *scan
+	o    Options
+	cost ScanStats
 
-	keyCols []int   // key columns of the scan, in the order of f.Keys
-	sums    int     // task of the groups' sums, −1 if none is needed
-	sumOf   []int   // by aggregate: its sum in that task
-	taskOf  []int   // by aggregate: its own task, −1 if it has none
-	grids   []*grid // by task
-	tests   []*crosstabs
+	keyCols []int // key columns of the scan, in the order of f.Keys
+	sums    int   // task of the groups' sums, −1 if none is needed
+	sumOf   []int // by aggregate: its sum in that task
+	taskOf  []int // by aggregate: its own task, −1 if it has none
+
+	grids   []*grid      // by task
+	totals  []*totals    // by task, of those that stream
+	tests   []*crosstabs // by task, of the other tests
+	samples [][]*sample  // by group and aggregate: what Second needs
 }
 
 // OpenRun prepares a fragment. Nothing is read yet.
@@ -52,6 +55,12 @@ func OpenRun(snap *storage.Snapshot, f *plan.Fragment, o Options) (*Run, error) 
 	return r, err
 }
 
+// Blocks is the number of blocks to read.
+func (r *Run) Blocks() int { return r.s.blocks() }
+
+// Cost is what has been read.
+func (r *Run) Cost() ScanStats { return r.cost }
+
 // tasks lays out what the scan groups by.
 func (r *Run) tasks() error {
 	seen := map[*plan.Expr]int{}
@@ -68,27 +77,12 @@ func (r *Run) tasks() error {
 	}
 	for i, a := range r.f.Aggs {
 		r.taskOf[i] = -1
-		args := []*plan.Expr{a.Arg}
-		switch a.Kind {
-		case plan.AggSum, plan.AggCells:
+		if a.Kind == plan.AggSum || a.Kind == plan.AggCells {
 			continue
-		case plan.AggTest:
-			args = []*plan.Expr{a.A, a.B}
 		}
-		cols := slices.Clone(r.keyCols)
-		for _, e := range args {
-			c, err := r.s.key(e, seen)
-			if err != nil {
-				return err
-			}
-			cols = append(cols, c)
-		}
-		filter, err := r.s.prepare(a.Filter)
-		if err != nil {
+		if err := r.ownTask(i, a, seen); err != nil {
 			return err
 		}
-		r.taskOf[i] = len(r.s.tasks)
-		r.s.tasks = append(r.s.tasks, &task{cols: cols, filter: filter, sums: []sumSpec{{ones: a.Kind != plan.AggTest}}})
 	}
 	for _, t := range r.s.tasks {
 		cards := make([]uint32, len(t.cols))
@@ -98,6 +92,39 @@ func (r *Run) tasks() error {
 		t.shape = newShape(cards, len(t.sums), r.t.view.Cells())
 	}
 	return nil
+}
+
+// ownTask gives an aggregate that looks at values a task; tests of the same cells share one.
+func (r *Run) ownTask(i int, a *plan.Aggregate, seen map[*plan.Expr]int) error {
+	t := &task{cols: slices.Clone(r.keyCols), sums: []sumSpec{{ones: a.Kind != plan.AggTest}}}
+	args := []*plan.Expr{a.Arg}
+	if a.Kind == plan.AggTest {
+		args = []*plan.Expr{a.A, a.B}
+	}
+	for _, e := range args {
+		c, err := r.s.key(e, seen)
+		if err != nil {
+			return err
+		}
+		t.cols = append(t.cols, c)
+	}
+	if a.Kind == plan.AggTest {
+		t.stream = r.streams(a, t.cols)
+		for j, b := range r.f.Aggs[:i] {
+			if b.Kind != plan.AggTest || a.Filter != nil || b.Filter != nil {
+				continue
+			}
+			if old := r.s.tasks[r.taskOf[j]]; old.stream == t.stream && slices.Equal(old.cols, t.cols) {
+				r.taskOf[i] = r.taskOf[j]
+				return nil
+			}
+		}
+	}
+	var err error
+	t.filter, err = r.s.prepare(a.Filter)
+	r.taskOf[i] = len(r.s.tasks)
+	r.s.tasks = append(r.s.tasks, t)
+	return err
 }
 
 // sumTask collects the plain sums. They also say which groups there are, unless some unfiltered test does so by itself.
@@ -115,7 +142,6 @@ func (r *Run) sumTask() error {
 		}
 		r.sumOf[i] = len(t.sums)
 		t.sums = append(t.sums, sumSpec{ones: a.Kind == plan.AggCells, filter: filter})
-		whole = whole || false
 	}
 	if len(t.sums) == 0 && whole {
 		return nil
@@ -126,53 +152,27 @@ func (r *Run) sumTask() error {
 	return nil
 }
 
-// Partial is one shard's share of the groups of a fragment. Groups are named by values, as codes differ between shards.
-type Partial struct {
-	Groups []Group
-}
-
-// Group is one group's share: integers, and the cells of its tests.
-type Group struct {
-	Keys  []plan.Value
-	Sums  []int64                   // by aggregate
-	Some  []bool                    // by aggregate: there was a row
-	Seen  []map[plan.Value]struct{} // by aggregate: the different values of AggDistinct
-	Ends  []plan.Value              // by aggregate: AggMin, AggMax
-	Tests []*Crosstab               // by aggregate
-	Done  [][]plan.Value            // by aggregate: columns of a finished test (ModeLocal)
-}
-
-// Crosstab is the cells of one test of one group that one shard has. Cell k is (Rows[Cells.Row[k]], Cols[Cells.Col[k]]).
-type Crosstab struct {
-	Rows, Cols []plan.Value
-	Cells      stats.Triples
-	Null       int64 // observations with a NULL category
-
-	block  []int64 // instead of Cells: the cells by code, row 0 and column 0 being NULL
-	stride int
-}
-
-// row is the counts of row i of the block.
-func (c *Crosstab) row(i int) []int64 { return c.block[(i+1)*c.stride+1 : (i+2)*c.stride] }
-
 // First reads the cells and groups them.
 func (r *Run) First(ctx context.Context) (*Partial, error) {
 	var err error
-	if r.grids, r.Stats, err = r.s.run(ctx, r.o.Parallel); err != nil {
+	if r.grids, r.totals, r.cost, err = r.s.run(ctx, r.o.Parallel); err != nil {
 		return nil, err
 	}
 	for _, g := range r.grids {
+		if g == nil {
+			continue
+		}
 		if err := g.check(r.f.Name); err != nil {
 			return nil, err
 		}
 	}
+	r.tests = make([]*crosstabs, len(r.s.tasks))
 	for i, a := range r.f.Aggs {
-		r.tests = append(r.tests, nil)
-		if a.Kind == plan.AggTest {
-			r.tests[i] = newCrosstabs(r, i)
+		if t := r.taskOf[i]; a.Kind == plan.AggTest && !r.s.tasks[t].stream && r.tests[t] == nil {
+			r.tests[t] = newCrosstabs(r, t)
 		}
 	}
-	return r.groups()
+	return r.groups(ctx)
 }
 
 // Close gives the memory back.
@@ -180,21 +180,21 @@ func (r *Run) Close() {
 	for _, g := range r.grids {
 		g.free()
 	}
-	r.grids = nil
+	r.grids, r.totals, r.tests, r.samples = nil, nil, nil, nil
 }
 
 // groups turns the grids into groups.
-func (r *Run) groups() (*Partial, error) {
+func (r *Run) groups(ctx context.Context) (*Partial, error) {
 	keys := r.groupKeys()
-	if r.f.Mode == plan.ModeLocal && r.f.Top != nil {
-		keys = r.screen(keys, r.f.Top)
-	}
 	p := &Partial{Groups: make([]Group, 0, len(keys))}
-	if err := r.o.Memory.Grow(int64(len(keys)) * int64(64+valueBytes*len(r.f.Keys)+96*len(r.f.Aggs))); err != nil {
+	if err := r.o.Memory.Grow(int64(len(keys)) * int64(32+valueBytes*len(r.f.Keys)+96*len(r.f.Aggs))); err != nil {
 		return nil, err
 	}
 	for _, k := range keys {
-		g, err := r.group(k)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		g, err := r.group(ctx, k)
 		if err != nil {
 			return nil, err
 		}
@@ -203,12 +203,17 @@ func (r *Run) groups() (*Partial, error) {
 	return p, r.others(p, keys)
 }
 
-// groupKeys are the packed key codes of the groups that there are, in order.
+// groupKeys are the key codes of the groups that there are, in order; with Top, of those that can be among the first.
 func (r *Run) groupKeys() [][]uint32 {
+	if top := r.f.Top; top != nil && r.f.Mode == plan.ModeLocal {
+		if a := r.f.Aggs[top.Agg]; a.Filter == nil && r.tests[r.taskOf[top.Agg]] != nil {
+			return r.tests[r.taskOf[top.Agg]].first(a.Test, top.K)
+		}
+	}
 	if r.sums < 0 {
-		for _, t := range r.tests {
-			if t != nil && r.s.tasks[t.task].filter == nil {
-				return t.groupKeys()
+		for i, a := range r.f.Aggs {
+			if a.Kind == plan.AggTest && a.Filter == nil {
+				return r.testKeys(r.taskOf[i])
 			}
 		}
 	}
@@ -221,6 +226,17 @@ func (r *Run) groupKeys() [][]uint32 {
 		}
 	}
 	return out
+}
+
+// testKeys are the groups that a test has cells of.
+func (r *Run) testKeys(task int) [][]uint32 {
+	switch t := r.totals[task]; {
+	case t == nil:
+		return r.tests[task].groupKeys()
+	case t.empty():
+		return nil
+	}
+	return [][]uint32{{}}
 }
 
 func (r *Run) keyValues(codes []uint32) []plan.Value {
@@ -252,41 +268,106 @@ func (g *grid) entryOf(codes []uint32) int {
 	return -1
 }
 
-func (r *Run) group(codes []uint32) (Group, error) {
-	n := len(r.f.Aggs)
-	g := Group{Keys: r.keyValues(codes), Sums: make([]int64, n), Some: make([]bool, n), Seen: make([]map[plan.Value]struct{}, n),
-		Ends: make([]plan.Value, n), Tests: make([]*Crosstab, n), Done: make([][]plan.Value, n)}
+func (r *Run) group(ctx context.Context, codes []uint32) (Group, error) {
+	g := Group{Keys: r.keyValues(codes), Aggs: make([]Share, len(r.f.Aggs))}
 	entry := -1
 	if r.sums >= 0 {
 		entry = r.grids[r.sums].entryOf(codes)
 	}
+	samples := make([]*sample, 0, len(r.f.Aggs))
 	for i, a := range r.f.Aggs {
+		s := &g.Aggs[i]
 		switch a.Kind {
 		case plan.AggSum, plan.AggCells:
 			if entry >= 0 {
-				g.Sums[i] = r.grids[r.sums].vals[entry*r.grids[r.sums].sums+r.sumOf[i]]
+				s.Sum = r.grids[r.sums].vals[entry*r.grids[r.sums].sums+r.sumOf[i]]
 			}
-			g.Some[i] = g.Sums[i] != 0
+			s.Some = s.Sum != 0
 		case plan.AggTest:
-			if r.f.Mode == plan.ModeLocal {
-				done, err := r.tests[i].finish(codes, a.Test)
-				if err != nil {
-					return g, err
-				}
-				g.Done[i] = done
-				continue
-			}
-			if r.f.Mode == plan.ModeMargins && r.tests[i].g.kind == denseShape {
-				g.Tests[i] = r.tests[i].dense(codes)
-				continue
-			}
-			g.Tests[i] = r.tests[i].crosstab(codes)
-			if err := r.o.Memory.Grow(int64(len(g.Tests[i].Cells.Count)) * 16); err != nil {
+			t, err := r.test(ctx, codes, r.taskOf[i], a, s)
+			if err != nil {
 				return g, err
 			}
+			samples = append(samples, t)
+			continue
 		}
+		samples = append(samples, nil)
+	}
+	if r.f.Mode == plan.ModeMargins {
+		r.samples = append(r.samples, samples)
 	}
 	return g, nil
+}
+
+// test fills in the share of a test, as the mode wants it.
+func (r *Run) test(ctx context.Context, codes []uint32, task int, a *plan.Aggregate, s *Share) (*sample, error) {
+	if r.f.Mode == plan.ModeCells || a.Test == plan.Yates {
+		c := r.tests[task].crosstab(codes)
+		if err := r.o.Memory.Grow(int64(len(c.Cells.Count)) * 16); err != nil {
+			return nil, err
+		}
+		if r.f.Mode == plan.ModeLocal {
+			var err error
+			s.Done, err = finishCrosstab(c, a.Test)
+			return nil, err
+		}
+		s.Cells = c
+		return nil, nil
+	}
+	t, err := r.sample(codes, task)
+	if err != nil {
+		return nil, err
+	}
+	if r.f.Mode == plan.ModeMargins {
+		cols := r.s.tasks[task].cols
+		s.Margins = t.margins(r.s.keys[cols[len(cols)-2]], r.s.keys[cols[len(cols)-1]])
+		size := int64(len(s.Margins.Rows) + len(s.Margins.Cols))
+		return t, r.o.Memory.Grow(size*(valueBytes+8) + int64(len(t.cells.Count))*16)
+	}
+	f := t.m.Frame()
+	p, err := r.terms(ctx, t, f, kinds(a.Test))
+	if err == nil {
+		s.Done, err = finishPartial(f, p, a.Test, t.null)
+	}
+	return nil, err
+}
+
+func (r *Run) sample(codes []uint32, task int) (*sample, error) {
+	if t := r.totals[task]; t != nil {
+		return t.sample(r.s.tasks[task])
+	}
+	return r.tests[task].sample(codes)
+}
+
+// terms adds up the cells of a sample under f.
+func (r *Run) terms(ctx context.Context, t *sample, f *stats.Frame, k stats.Kinds) (*stats.Partial, error) {
+	if t.stream != nil {
+		p, cost, err := r.s.terms(ctx, r.o.Parallel, t.stream, f, k)
+		r.cost.Blocks += cost.Blocks
+		return p, err
+	}
+	p := stats.NewPartial(f, k)
+	t.add(p, f)
+	return p, nil
+}
+
+// Second gives the shares of the tests whose margins First has sent, under the totals of all shards.
+func (r *Run) Second(ctx context.Context, totals []Totals) ([]*stats.Partial, error) {
+	out := make([]*stats.Partial, len(totals))
+	for i, g := range totals {
+		if g.Group < 0 || g.Group >= len(r.samples) || g.Agg < 0 || g.Agg >= len(r.f.Aggs) || r.samples[g.Group][g.Agg] == nil {
+			return nil, errcode.New(errcode.Internal, "totals of aggregate %d of group %d, whose margins were never sent", g.Agg, g.Group)
+		}
+		t := r.samples[g.Group][g.Agg]
+		f, err := t.frame(g)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], err = r.terms(ctx, t, f, kinds(r.f.Aggs[g.Agg].Test)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // others fills in count(DISTINCT), min and max from their own grids.
@@ -312,7 +393,7 @@ func (r *Run) others(p *Partial, keys [][]uint32) error {
 			if !ok || codes[len(codes)-1] == 0 {
 				continue
 			}
-			if err := p.Groups[at].see(i, a, arg.value(codes[len(codes)-1]), r.o.Memory); err != nil {
+			if err := p.Groups[at].Aggs[i].see(a, arg.value(codes[len(codes)-1]), r.o.Memory); err != nil {
 				return err
 			}
 		}
@@ -328,33 +409,6 @@ func codesKey(codes []uint32) []byte {
 	return b
 }
 
-// see takes in one value of an aggregate that looks at values.
-func (g *Group) see(i int, a *plan.Aggregate, v plan.Value, mem *Budget) error {
-	if v.IsNull() {
-		return nil
-	}
-	switch a.Kind {
-	case plan.AggDistinct:
-		if g.Seen[i] == nil {
-			g.Seen[i] = map[plan.Value]struct{}{}
-		}
-		if _, ok := g.Seen[i][v.Key()]; ok {
-			return nil
-		}
-		g.Seen[i][v.Key()] = struct{}{}
-		return mem.Grow(valueBytes)
-	case plan.AggMin:
-		if g.Ends[i].IsNull() || plan.Compare(v, g.Ends[i]) < 0 {
-			g.Ends[i] = v
-		}
-	case plan.AggMax:
-		if g.Ends[i].IsNull() || plan.Compare(v, g.Ends[i]) > 0 {
-			g.Ends[i] = v
-		}
-	}
-	return nil
-}
-
 // Cells streams the cells that pass the filters as rows of the fragment's columns. The row is reused.
 func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) error {
 	for _, c := range r.f.Cells {
@@ -362,10 +416,7 @@ func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) erro
 	}
 	row := r.t.row()
 	left := r.f.Limit
-	w, err := r.s.newWork()
-	if err != nil {
-		return err
-	}
+	w := r.s.newWork()
 	for _, seg := range r.s.segments(1) {
 		err := seg.Scan(ctx, r.s.dims, func(c *storage.Chunk) error {
 			if !r.s.passes(c.Window) {
@@ -388,7 +439,7 @@ func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) erro
 					return err
 				}
 			}
-			r.Stats.Rows += int64(len(sel))
+			r.cost.Rows += int64(len(sel))
 			return nil
 		})
 		if err == errEnough {

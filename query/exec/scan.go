@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/query/stats"
 	"github.com/quipudb/quipu/storage"
 )
 
@@ -22,6 +23,7 @@ type task struct {
 	filter *predicate // of all its sums; nil: none
 	sums   []sumSpec
 	shape  *shape
+	stream bool // a test without a grid: only its totals are kept
 }
 
 // scan is what a fragment does with the cells of one table: one pass fills the grids of all tasks.
@@ -35,6 +37,9 @@ type scan struct {
 	never   bool              // a constant condition is false
 	dims    []int             // dimensions that are read
 	mem     *Budget
+
+	filters storage.Filter
+	all     []storage.Segment // in one piece; nil before the first use
 }
 
 // newScan prepares the filters of f.
@@ -105,33 +110,51 @@ func (s *scan) prepare(e *plan.Expr) (*predicate, error) {
 // parallelBlocks is how many blocks (of up to 4,096 cells) a goroutine must have to be worth starting.
 const parallelBlocks = 8
 
+// blocks is the number of blocks to read.
+func (s *scan) blocks() int {
+	n := 0
+	for _, seg := range s.segments(1) {
+		n += seg.Blocks()
+	}
+	return n
+}
+
 // segments cuts the table for at most parallel goroutines.
 func (s *scan) segments(parallel int) []storage.Segment {
 	if s.never {
 		return nil
 	}
-	f := storage.Filter{Codes: s.sets}
-	if len(s.windows) > 0 {
-		var pass []int64
-		for _, w := range s.t.view.Windows() {
-			if s.passes(w) {
-				pass = append(pass, w)
-			}
+	if s.all == nil {
+		s.filters = storage.Filter{Codes: s.sets}
+		if s.bounds(&s.filters) {
+			s.all = s.t.view.Segments(s.filters, 1)
 		}
-		if len(pass) == 0 {
-			return nil
-		}
-		f.Bounded, f.From, f.To = true, pass[0], pass[len(pass)-1]+1
 	}
-	one := s.t.view.Segments(f, 1)
-	if parallel <= 1 || len(one) == 0 {
-		return one
+	if parallel <= 1 || len(s.all) == 0 {
+		return s.all
 	}
-	n := min(parallel, (one[0].Blocks()+parallelBlocks-1)/parallelBlocks)
+	n := min(parallel, (s.all[0].Blocks()+parallelBlocks-1)/parallelBlocks)
 	if n <= 1 {
-		return one
+		return s.all
 	}
-	return s.t.view.Segments(f, n)
+	return s.t.view.Segments(s.filters, n)
+}
+
+// bounds limits f to the windows that pass; it is false if none does.
+func (s *scan) bounds(f *storage.Filter) bool {
+	if len(s.windows) == 0 {
+		return true
+	}
+	for _, w := range s.t.view.Windows() {
+		if !s.passes(w) {
+			continue
+		}
+		if !f.Bounded {
+			f.Bounded, f.From = true, w
+		}
+		f.To = w + 1
+	}
+	return f.Bounded
 }
 
 func (s *scan) passes(window int64) bool {
@@ -145,11 +168,12 @@ func (s *scan) passes(window int64) bool {
 
 // work is the state of one goroutine of a scan.
 type work struct {
-	s     *scan
-	test  *tester
-	at    []int
-	grids []*grid
-	stats ScanStats
+	s      *scan
+	test   *tester
+	at     []int
+	grids  []*grid   // by task; nil for one that streams
+	totals []*totals // by task; nil for one that does not
+	stats  ScanStats
 
 	sel, sel2, sel3 []int32    // of the fragment's filters, of a sum's, of a task's
 	cols            [][]uint32 // of key columns, for this chunk
@@ -157,6 +181,7 @@ type work struct {
 	keybuf          []uint64
 	entries         []uint32
 	pick            [][]uint32
+	kept            stats.Triples
 }
 
 // ScanStats is what a scan looked at.
@@ -172,93 +197,95 @@ func (a *ScanStats) add(b ScanStats) {
 	a.Rows += b.Rows
 }
 
-const chunkMax = 4096
-
-func (s *scan) newWork() (*work, error) {
+func (s *scan) newWork() *work {
 	w := &work{s: s, test: newTester(s.t, s.dims)}
 	w.at = w.test.at
-	for _, t := range s.tasks {
-		g, err := newGrid(t.shape, len(t.sums), s.mem)
+	w.cols = make([][]uint32, len(s.keys))
+	w.bufs = make([][]uint32, len(s.keys))
+	return w
+}
+
+// open makes what the tasks are counted in.
+func (w *work) open() error {
+	w.grids, w.totals = make([]*grid, len(w.s.tasks)), make([]*totals, len(w.s.tasks))
+	for i, t := range w.s.tasks {
+		var err error
+		if t.stream {
+			w.totals[i], err = newTotals(t.shape, w.s.mem)
+		} else {
+			w.grids[i], err = newGrid(t.shape, len(t.sums), w.s.mem)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each scans all cells in parallel. Every goroutine has a work of its own; begin gives it the function for its chunks.
+func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
+	segments := s.segments(parallel)
+	works, fns := make([]*work, max(1, len(segments))), make([]func(*storage.Chunk) error, max(1, len(segments)))
+	for i := range works {
+		var err error
+		works[i] = s.newWork()
+		if fns[i], err = begin(works[i]); err != nil {
+			return nil, err
+		}
+	}
+	errs := make([]error, len(segments))
+	one := func(i int) {
+		works[i].stats.Blocks += int64(segments[i].Blocks())
+		errs[i] = segments[i].Scan(ctx, s.dims, fns[i])
+	}
+	var wg sync.WaitGroup
+	for i := 1; i < len(segments); i++ {
+		wg.Go(func() { one(i) })
+	}
+	if len(segments) > 0 {
+		one(0)
+	}
+	wg.Wait()
+	for _, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		w.grids = append(w.grids, g)
 	}
-	w.cols = make([][]uint32, len(s.keys))
-	w.bufs = make([][]uint32, len(s.keys))
-	for i, k := range s.keys {
-		if k.codes != nil || k.dim < 0 {
-			w.bufs[i] = make([]uint32, chunkMax)
-		}
-	}
-	return w, nil
+	return works, nil
 }
 
-// buffers makes room for chunks of n cells.
-func (w *work) buffers(n int) {
-	if len(w.keybuf) < n {
-		w.keybuf = make([]uint64, n)
+// run scans all cells and gives the filled grids and totals of the tasks.
+func (s *scan) run(ctx context.Context, parallel int) ([]*grid, []*totals, ScanStats, error) {
+	works, err := s.each(ctx, parallel, func(w *work) (func(*storage.Chunk) error, error) { return w.chunk, w.open() })
+	if err != nil {
+		return nil, nil, ScanStats{}, err
 	}
-}
-
-// run scans all cells and gives the filled grids of the tasks.
-func (s *scan) run(ctx context.Context, parallel int) ([]*grid, ScanStats, error) {
-	segments := s.segments(parallel)
-	works := make([]*work, max(1, len(segments)))
-	for i := range works {
-		w, err := s.newWork()
-		if err != nil {
-			return nil, ScanStats{}, err
-		}
-		works[i] = w
-	}
-	errs := make([]error, len(works))
-	if len(segments) == 1 {
-		errs[0] = works[0].scan(ctx, segments[0])
-	} else if len(segments) > 1 {
-		var wg sync.WaitGroup
-		for i := range segments {
-			wg.Go(func() { errs[i] = works[i].scan(ctx, segments[i]) })
-		}
-		wg.Wait()
-	}
-	for _, err := range errs {
-		if err != nil {
-			return nil, ScanStats{}, err
-		}
-	}
-	stats := works[0].stats
+	first := works[0]
 	for _, w := range works[1:] {
-		stats.add(w.stats)
-		for i, g := range w.grids {
-			if err := works[0].grids[i].merge(g); err != nil {
-				return nil, stats, err
+		first.stats.add(w.stats)
+		for i := range s.tasks {
+			if w.totals[i] != nil {
+				first.totals[i].merge(w.totals[i])
+				continue
 			}
-			g.free()
+			if err := first.grids[i].merge(w.grids[i]); err != nil {
+				return nil, nil, first.stats, err
+			}
+			w.grids[i].free()
 		}
 	}
-	return works[0].grids, stats, nil
+	return first.grids, first.totals, first.stats, nil
 }
 
-func (w *work) scan(ctx context.Context, seg storage.Segment) error {
-	w.stats.Blocks += int64(seg.Blocks())
-	return seg.Scan(ctx, w.s.dims, w.chunk)
-}
-
-// chunk adds the cells of one chunk to all grids.
-func (w *work) chunk(c *storage.Chunk) error {
+// rows finds the rows of a chunk that pass all filters (nil: all) and their key codes. any is false if there is none.
+func (w *work) rows(c *storage.Chunk) (sel []int32, any bool, err error) {
 	s := w.s
 	if !s.passes(c.Window) {
-		return nil
+		return nil, false, nil
 	}
 	w.stats.Cells += int64(c.Len)
-	w.buffers(c.Len)
-	sel, err := w.filter(c)
-	if err != nil {
-		return err
-	}
-	if sel != nil && len(sel) == 0 {
-		return nil
+	if sel, err = w.filter(c); err != nil || sel != nil && len(sel) == 0 {
+		return nil, false, err
 	}
 	if sel == nil {
 		w.stats.Rows += int64(c.Len)
@@ -266,10 +293,21 @@ func (w *work) chunk(c *storage.Chunk) error {
 		w.stats.Rows += int64(len(sel))
 	}
 	for i, k := range s.keys {
-		w.cols[i] = k.column(c, w.at, w.bufs[i])
+		w.cols[i] = k.column(c, w.at, &w.bufs[i])
 	}
-	for i, t := range s.tasks {
-		if err := w.task(t, w.grids[i], c, sel); err != nil {
+	return sel, true, nil
+}
+
+// chunk adds the cells of one chunk to everything.
+func (w *work) chunk(c *storage.Chunk) error {
+	sel, any, err := w.rows(c)
+	if err != nil || !any {
+		return err
+	}
+	for i, t := range w.s.tasks {
+		if t.stream {
+			w.totals[i].add(w.cols[t.cols[0]], w.cols[t.cols[1]], c.Counts[:c.Len], sel)
+		} else if err := w.task(t, w.grids[i], c, sel); err != nil {
 			return err
 		}
 	}
@@ -323,6 +361,9 @@ func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
 			sel = []int32{}
 		}
 	}
+	if len(w.keybuf) < c.Len {
+		w.keybuf = make([]uint64, c.Len)
+	}
 	w.pick = w.pick[:0]
 	for _, col := range t.cols {
 		w.pick = append(w.pick, w.cols[col])
@@ -332,7 +373,7 @@ func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
 		return nil
 	}
 	if cap(w.entries) < c.Len {
-		w.entries = make([]uint32, max(c.Len, chunkMax))
+		w.entries = make([]uint32, c.Len)
 	}
 	entries, err := g.entriesOf(w.pick, c.Len, sel, w.keybuf, w.entries[:cap(w.entries)])
 	if err != nil {

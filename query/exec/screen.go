@@ -1,7 +1,6 @@
 package exec
 
 import (
-	"container/heap"
 	"math/bits"
 	"slices"
 
@@ -12,69 +11,121 @@ import (
 // exactly. The approximation is good to about 1e-12.
 const screenSlack = 1e-9
 
-// screen keeps the groups that can be among the first K by ln p: for each number of degrees of freedom, ln p falls as the statistic
+// first are the groups that can be among the first K by ln p: for each number of degrees of freedom, ln p falls as the statistic
 // rises, so that the K largest statistics of each are enough.
-func (r *Run) screen(keys [][]uint32, top *plan.Top) [][]uint32 {
-	x := r.tests[top.Agg]
-	if int64(len(keys)) <= top.K || r.f.Aggs[top.Agg].Test != plan.Pearson || x.g.kind != denseShape {
-		return keys
+func (x *crosstabs) first(test plan.TestKind, k int64) [][]uint32 {
+	if test != plan.Pearson || x.g.kind != denseShape || k <= 0 || k > int64(len(x.g.vals)) {
+		return x.groupKeys()
 	}
-	type scored struct {
-		at int
-		x2 float64
-	}
-	byDF := map[int][]scored{}
 	rows, cols := x.sides()
+	size := rows * cols
 	totals := make([]uint64, rows+cols)
-	for i, k := range keys {
-		df, x2 := approximate(x.block(k), rows, cols, totals)
-		byDF[df] = append(byDF[df], scored{i, x2})
-	}
-	var keep []int
-	for _, list := range byDF { // sorted below
-		if int64(len(list)) > top.K {
-			bound := kth(list, int(top.K), func(s scored) float64 { return s.x2 })
-			bound -= bound * screenSlack
-			list = slices.DeleteFunc(list, func(s scored) bool { return s.x2 < bound })
+	byDF := map[int]*leaders{}
+	one := &leaders{most: int(k)}
+	byDF[1] = one
+	for g := range len(x.g.vals) / size {
+		block := x.g.vals[g*size : (g+1)*size]
+		if size == 9 {
+			if x2, ok := fourfold((*[9]int64)(block)); ok {
+				one.take(g, x2)
+				continue
+			}
 		}
-		for _, s := range list {
-			keep = append(keep, s.at)
+		if !anyNonzero(block) {
+			continue
 		}
+		df, x2 := approximate(block, rows, cols, totals)
+		if byDF[df] == nil {
+			byDF[df] = &leaders{most: int(k)}
+		}
+		byDF[df].take(g, x2)
 	}
-	slices.Sort(keep)
-	out := make([][]uint32, len(keep))
-	for i, at := range keep {
-		out[i] = keys[at]
+	var groups []int
+	for _, l := range byDF { // sorted below
+		groups = l.groups(groups)
+	}
+	slices.Sort(groups)
+	out := make([][]uint32, len(groups))
+	for i, g := range groups {
+		out[i] = x.groupCodes(g)
 	}
 	return out
 }
 
-// kth is the k-th largest score, found with a heap of the k largest so far.
-func kth[T any](list []T, k int, score func(T) float64) float64 {
-	h := make(least, 0, k)
-	for _, s := range list {
-		switch x := score(s); {
-		case len(h) < k:
-			heap.Push(&h, x)
-		case x > h[0]:
-			h[0] = x
-			heap.Fix(&h, 0)
-		}
-	}
-	return h[0]
+// leaders are the groups whose statistics may be among the largest.
+type leaders struct {
+	most   int
+	scores []float64 // the largest so far, as a heap whose first is the smallest
+	bound  float64
+	kept   []scored
 }
 
-// least is a heap whose first element is the smallest.
-type least []float64
+type scored struct {
+	group int
+	x2    float64
+}
 
-func (h least) Len() int           { return len(h) }
-func (h least) Less(i, j int) bool { return h[i] < h[j] }
-func (h least) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *least) Push(x any)        { *h = append(*h, x.(float64)) }
-func (h *least) Pop() any {
-	x := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return x
+func (l *leaders) take(group int, x2 float64) {
+	if x2 < l.bound {
+		return
+	}
+	l.kept = append(l.kept, scored{group, x2})
+	if len(l.scores) < l.most {
+		l.scores = append(l.scores, x2)
+		for i := len(l.scores) - 1; i > 0 && l.scores[i] < l.scores[(i-1)/2]; i = (i - 1) / 2 {
+			l.scores[i], l.scores[(i-1)/2] = l.scores[(i-1)/2], l.scores[i]
+		}
+	} else if x2 > l.scores[0] {
+		l.scores[0] = x2
+		l.sink()
+	}
+	if len(l.scores) == l.most {
+		l.bound = l.scores[0] * (1 - screenSlack)
+	}
+}
+
+// sink puts the first score where it belongs.
+func (l *leaders) sink() {
+	s := l.scores
+	for i := 0; ; {
+		least := i
+		for c := 2*i + 1; c <= 2*i+2 && c < len(s); c++ {
+			if s[c] < s[least] {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		s[i], s[least] = s[least], s[i]
+		i = least
+	}
+}
+
+// groups appends those that the final bound leaves.
+func (l *leaders) groups(out []int) []int {
+	for _, s := range l.kept {
+		if s.x2 >= l.bound {
+			out = append(out, s.group)
+		}
+	}
+	return out
+}
+
+// fourfold is Pearson's statistic of a 2 × 2 table with its NULLs in the first row and column. ok is false where a margin is empty, or
+// a count is too large for exact 64-bit products.
+func fourfold(block *[9]int64) (x2 float64, ok bool) {
+	a, b, c, d := block[4], block[5], block[7], block[8]
+	if (a|b|c|d)>>30 != 0 {
+		return 0, false
+	}
+	r1, r2, c1, c2 := a+b, c+d, a+c, b+d
+	margins := float64(r1*r2) * float64(c1*c2)
+	if margins == 0 {
+		return 0, false
+	}
+	diff := float64(a*d - b*c)
+	return float64(r1+r2) * diff * diff / margins, true
 }
 
 // approximate is Pearson's statistic of the cells without NULL categories, in plain floats over exact residuals.
