@@ -21,18 +21,18 @@ func caps(n int, spread uint32) []uint32 {
 	return []uint32{10, 10, 20, uint32(n/2000) * spread}
 }
 
-// benchStore has a table with n cells; cells are their codes, row by row.
-func benchStore(b testing.TB, fs vfs.FS, n int, spread uint32) (s *Store, cells [][4]uint32) {
-	s = mustOpen(b, Options{FS: fs, Dir: b.TempDir(), Memory: NewMemory(4 << 30)})
+// benchCells are the codes of n cells in random order.
+func benchCells(n int, spread uint32) (cells [][4]uint32) {
 	c := caps(n, spread)
 	rng := rand.New(rand.NewPCG(1, 2))
-	seen := make(map[[4]uint32]bool, n)
 	if spread == 1 {
 		for i := range uint32(n) {
 			cells = append(cells, [4]uint32{1 + i%10, 1 + i/10%10, 1 + i/100%20, 1 + i/2000})
 		}
 		rng.Shuffle(n, func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
+		return cells
 	}
+	seen := make(map[[4]uint32]bool, n)
 	for len(cells) < n {
 		x := [4]uint32{1 + rng.Uint32N(c[0]), 1 + rng.Uint32N(c[1]), 1 + rng.Uint32N(c[2]), 1 + rng.Uint32N(c[3])}
 		if !seen[x] {
@@ -40,10 +40,21 @@ func benchStore(b testing.TB, fs vfs.FS, n int, spread uint32) (s *Store, cells 
 			cells = append(cells, x)
 		}
 	}
+	return cells
+}
+
+// benchStore has a table with n cells; cells are their codes, row by row.
+func benchStore(b testing.TB, fs vfs.FS, n int, spread uint32) (s *Store, cells [][4]uint32) {
+	cells = benchCells(n, spread)
+	return fillStore(b, fs, caps(n, spread), cells), cells
+}
+
+func fillStore(b testing.TB, fs vfs.FS, caps []uint32, cells [][4]uint32) *Store {
+	s := mustOpen(b, Options{FS: fs, Dir: b.TempDir(), Memory: NewMemory(4 << 30)})
 	s.Update(func(tx *Tx) {
 		_ = tx.SetTable(testTable(1, 4))
 		ts := tx.Table(1)
-		for d, n := range c {
+		for d, n := range caps {
 			for i := range n {
 				ts.Intern(d, fmt.Sprint("v", i))
 			}
@@ -52,7 +63,7 @@ func benchStore(b testing.TB, fs vfs.FS, n int, spread uint32) (s *Store, cells 
 			ts.Add(0, cells[i][:], 1+int64(i%100))
 		}
 	})
-	return s, cells
+	return s
 }
 
 var benchTables = []struct {
@@ -220,30 +231,38 @@ func benchScan(b *testing.B, s *Store, cells int, before func()) {
 	report(cells)
 }
 
-// BenchmarkMemory reports the bytes of heap for a cell, everything included but the dictionary's values, and what the accounts say.
+// BenchmarkMemory reports the bytes of heap for a cell after a checkpoint, everything included: dictionaries, directories, what Pebble
+// keeps. Beside it what the accounts say of blocks and of dictionaries.
 func BenchmarkMemory(b *testing.B) {
 	for _, x := range benchTables {
 		b.Run(x.name, func(b *testing.B) {
 			for b.Loop() {
-				before := heap()
-				s, cells := benchStore(b, vfs.NewMem(), x.n, x.spread)
-				if err := s.Checkpoint(b.Context()); err != nil {
-					b.Fatal(err)
-				}
-				s.opts.FS, s.fs = nil, nil
-				_, bytes := s.clock.size()
-				n := float64(len(cells))
-				cells = nil
-				b.ReportMetric(float64(bytes)/n, "accounted-B/cell")
-				b.ReportMetric(float64(s.fixed)/n, "dict-B/cell")
-				_ = before
-				runtime.KeepAlive(cells)
+				heap, blocks, fixed := bytesPerCell(b, x.n, x.spread)
+				b.ReportMetric(heap, "heap-B/cell")
+				b.ReportMetric(blocks, "accounted-B/cell")
+				b.ReportMetric(fixed, "dict-B/cell")
 			}
 		})
 	}
 }
 
-func heap() uint64 {
+func bytesPerCell(b testing.TB, n int, spread uint32) (heap, blocks, fixed float64) {
+	cells := benchCells(n, spread)
+	before := heapBytes()
+	s := fillStore(b, vfs.Default, caps(n, spread), cells)
+	defer mustClose(b, s)
+	if err := s.Checkpoint(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	after := heapBytes()
+	runtime.KeepAlive(cells)
+	_, accounted := s.clock.size()
+	return (float64(after) - float64(before)) / float64(n), float64(accounted) / float64(n), float64(s.fixed) / float64(n)
+}
+
+// heapBytes is what lives in the heap after a collection; the second one frees what finalizers held.
+func heapBytes() uint64 {
+	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

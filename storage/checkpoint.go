@@ -127,7 +127,7 @@ func (s *Store) saveDone(f *frozen) {
 	s.saved = f.epoch
 	applied := f.pos.applied
 	s.durable.Store(&applied)
-	s.memory.dirty.Add(-f.dirty)
+	s.unsavedBy(-f.dirty)
 	s.views.release(f.view)
 	s.views.mu.Lock()
 	s.views.unpin(old)

@@ -29,6 +29,7 @@ func (m *Memory) Used() int64 { return m.used.Load() }
 
 func (m *Memory) over() bool        { return m.used.Load() > m.budget }
 func (m *Memory) busy() bool        { return m.dirty.Load() > m.budget/4 }
+func (m *Memory) crowded() bool     { return m.dirty.Load() > m.budget/2 }
 func (m *Memory) readersOver() bool { return m.readers.Load() > m.budget/4 }
 
 // tight reports that less than a sixteenth of the budget is free.

@@ -164,9 +164,14 @@ func TestScanOfAReleasedSnapshot(t *testing.T) {
 func TestBusyUntilCheckpoint(t *testing.T) {
 	s := mustOpen(t, Options{FS: vfs.NewMem(), Memory: NewMemory(1 << 20)})
 	defer mustClose(t, s)
+	neighbour := mustOpen(t, Options{FS: vfs.NewMem(), Memory: s.memory})
+	defer mustClose(t, neighbour)
 	addAll(s, 40_000, 1)
 	if !s.Busy() {
 		t.Error("not busy with more than a quarter of the budget dirty")
+	}
+	if neighbour.Busy() {
+		t.Error("a store is busy that no checkpoint can help")
 	}
 	if err := s.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)

@@ -70,6 +70,7 @@ type Store struct {
 	waiters waiters
 	stats   counters
 	streams atomic.Uint64 // number of the last export or import
+	unsaved atomic.Int64  // bytes of blocks that no checkpoint has written yet: this store's part of memory.dirty
 
 	mu       sync.Mutex // the apply mutex: held by Update, and briefly by Snapshot, a checkpoint and eviction; guards what follows
 	tx       Tx
@@ -117,6 +118,7 @@ func (s *Store) Durable() schema.Applied { return *s.durable.Load() }
 // Update runs fn as one step: no snapshot and no checkpoint sees a part of it. One goroutine calls it. If fn panics the state is of no
 // more use: nothing is ever written from it, and the panic goes on.
 func (s *Store) Update(fn func(tx *Tx)) {
+	s.breathe()
 	s.mu.Lock()
 	done := false
 	defer func() {
@@ -137,6 +139,14 @@ func (s *Store) Update(fn func(tx *Tx)) {
 		s.kickCheckpointer()
 	}
 	done = true
+}
+
+// breathe makes the writer wait for a checkpoint where Busy did not hold enough back: while a log is replayed, and behind many proposals in
+// flight. What is dirty beyond it is at most what one step touches.
+func (s *Store) breathe() {
+	if s.opts.CheckpointEvery > 0 && s.memory.crowded() && s.unsaved.Load() > 0 && s.Checkpoint(context.Background()) == nil {
+		s.shrink()
+	}
 }
 
 // publish makes what an Update did visible to dictionary readers and waiters.
@@ -173,8 +183,8 @@ func (s *Store) WaitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
-// Busy reports that so much awaits a checkpoint that no more writes should be proposed for now.
-func (s *Store) Busy() bool { return s.memory.busy() }
+// Busy reports that so much awaits a checkpoint, of this store too, that no more writes should be proposed for now.
+func (s *Store) Busy() bool { return s.memory.busy() && s.unsaved.Load() > 0 }
 
 // Err is why the store stopped, or nil.
 func (s *Store) Err() error {
@@ -221,8 +231,13 @@ func (s *Store) charge(bytes int64) {
 func (s *Store) giveBack() {
 	s.clock.clear(s.epoch)
 	s.charge(-s.fixed)
-	s.memory.dirty.Add(-s.dirtyNow)
+	s.unsavedBy(-s.dirtyNow)
 	s.dirtyNow, s.cellsNow = 0, 0
+}
+
+func (s *Store) unsavedBy(bytes int64) {
+	s.unsaved.Add(bytes)
+	s.memory.dirty.Add(bytes)
 }
 
 func (s *Store) erase(r keys.Range) { s.erased = append(s.erased, r) }
@@ -273,7 +288,7 @@ func (s *Store) resized(h *block) { s.dirtied(s.clock.resized(h), nil) }
 
 func (s *Store) dirtied(bytes int64, c *cells) {
 	s.dirtyNow += bytes
-	s.memory.dirty.Add(bytes)
+	s.unsavedBy(bytes)
 	if c != nil {
 		s.cellsNow += int64(c.live)
 	}
