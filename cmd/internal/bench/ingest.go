@@ -20,7 +20,7 @@ type Ingest struct {
 	Batch    int           // observations of one message [1,000]
 	Zipf     float64       // exponent of the Zipf law over the cells; 0 is uniform
 	Duration time.Duration // [10 s]
-	InFlight int           // messages without an answer [64]
+	InFlight int           // messages without an answer [256, as the SDK]
 	Streams  int           // goroutines that build batches [2]
 	Rate     float64       // observations a second; 0 is as many as the server takes
 	Seed     uint64
@@ -37,7 +37,7 @@ func (o Ingest) Defaults() Ingest {
 	set(&o.Cells, 20_000)
 	set(&o.Dims, 4)
 	set(&o.Batch, 1000)
-	set(&o.InFlight, 64)
+	set(&o.InFlight, 256)
 	set(&o.Streams, 2)
 	if o.Duration == 0 {
 		o.Duration = 10 * time.Second

@@ -252,7 +252,7 @@ func (g *GroupBuilder) Add(window int64, codes []uint32, delta int64) error {
 	for i, c := range codes {
 		key |= uint64(c) << g.layout.shift[i]
 	}
-	a.add(key, delta)
+	a.add([]uint64{key}, []int64{delta})
 	return nil
 }
 
@@ -276,24 +276,16 @@ func (g *GroupBuilder) AddRows(r Rows) error {
 		return nil
 	}
 	cols := g.shift(r)
-	a := g.window(r.Window)
 	var keys [keyRun]uint64
+	var deltas [keyRun]int64
 	for from, n := 0, r.len(); from < n; from += keyRun {
-		run := keys[:min(keyRun, n-from)]
-		r.keys(run, from, cols)
-		for i, key := range run {
-			row := uint32(from + i)
-			if r.Index != nil {
-				row = r.Index[from+i]
-			}
-			delta := int64(1)
-			if r.Counts != nil {
-				delta = r.Counts[row]
-			}
-			if r.Windows != nil {
-				a = g.window(r.Windows[row])
-			}
-			a.add(key, delta)
+		run := min(keyRun, n-from)
+		r.keys(keys[:run], from, cols)
+		r.deltas(deltas[:run], from)
+		for at := 0; at < run; {
+			window, to := r.window(from+at, from+run)
+			g.window(window).add(keys[at:to-from], deltas[at:to-from])
+			at = to - from
 		}
 	}
 	return nil
@@ -324,6 +316,41 @@ func (r *Rows) keys(keys []uint64, from int, cols [][]uint64) {
 			keys[i] |= col[codes[row]]
 		}
 	}
+}
+
+// deltas are the counts of rows from the given one on.
+func (r *Rows) deltas(deltas []int64, from int) {
+	switch {
+	case r.Counts == nil:
+		for i := range deltas {
+			deltas[i] = 1
+		}
+	case r.Index == nil:
+		copy(deltas, r.Counts[from:])
+	default:
+		for i, row := range r.Index[from : from+len(deltas)] {
+			deltas[i] = r.Counts[row]
+		}
+	}
+}
+
+// window is that of row number from, and the first row before end that has another.
+func (r *Rows) window(from, end int) (start int64, to int) {
+	if r.Windows == nil {
+		return r.Window, end
+	}
+	start = r.Windows[r.row(from)]
+	for to = from + 1; to < end && r.Windows[r.row(to)] == start; to++ {
+	}
+	return start, to
+}
+
+// row is the place in the columns of the i-th row.
+func (r *Rows) row(i int) int {
+	if r.Index == nil {
+		return i
+	}
+	return int(r.Index[i])
 }
 
 // shift gives the entry codes of each dictionary position at their place in a packed key.

@@ -57,7 +57,7 @@ func (g *GroupBuilder) relayout() {
 				}
 				a.addWide(codes[:len(g.dims)], p.delta)
 			} else {
-				a.add(repack(p.key, &old, &next, len(g.dims)), p.delta)
+				a.add([]uint64{repack(p.key, &old, &next, len(g.dims))}, []int64{p.delta})
 			}
 		}
 	}
