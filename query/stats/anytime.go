@@ -5,21 +5,29 @@ import "math"
 // An EValue measures evidence against a null hypothesis while the data grow: it may be looked at after every observation,
 // and testing may stop for any reason. Under the null the probability that it ever reaches 1/α is at most α (Ville's
 // inequality), so a test rejects when LnE ≥ ln(1/α).
-type EValue struct {
-	LnE float64 // natural logarithm of the e-value; +Inf when the null is impossible
-	P   float64 // min(1, 1/E): an anytime-valid p-value of this look
-	N   uint64  // observations
+//
+// Statistic is ln E, +Inf when the null is impossible; P is min(1, 1/E), an anytime-valid p-value of this look. DF is NoDF.
+type EValue struct{ Result }
+
+func newEValue(method string, lnE float64, n uint64) EValue {
+	e := EValue{Result{Method: method, Statistic: lnE, DF: NoDF, P: 1, N: n}}
+	if lnE > 0 {
+		e.P, e.LnP = exp(-lnE), -lnE
+	}
+	return e
 }
 
-func newEValue(lnE float64, n uint64) EValue {
-	return EValue{LnE: lnE, P: math.Min(1, exp(-lnE)), N: n}
-}
+// LnE is the natural logarithm of the e-value, the Statistic.
+func (e EValue) LnE() float64 { return e.Statistic }
 
 // Rejects reports whether the null is rejected at level alpha.
-func (e EValue) Rejects(alpha float64) bool { return e.LnE >= -log(alpha) }
+func (e EValue) Rejects(alpha float64) bool { return e.Statistic >= -log(alpha) }
 
-// Add multiplies two e-values for the same null from independent data: so strata are combined.
-func (e EValue) Add(o EValue) EValue { return newEValue(e.LnE+o.LnE, e.N+o.N) }
+// Combine multiplies two e-values for the same null from independent data: so strata are combined. The effect of either is
+// dropped.
+func (e EValue) Combine(o EValue) EValue {
+	return newEValue(e.Method, e.Statistic+o.Statistic, e.N+o.N)
+}
 
 // MultinomialE is the e-value of counts against given shares (which are scaled to sum 1): the likelihood of the counts under
 // a mixture of all shares, Dirichlet(1, …, 1), over that under the null,
@@ -27,78 +35,78 @@ func (e EValue) Add(o EValue) EValue { return newEValue(e.LnE+o.LnE, e.N+o.N) }
 //	ln E = ln B(1+x)/B(1) − Σ x·ln p.
 //
 // With the assignment shares of an experiment it is a test of sample ratio mismatch that can watch the experiment as it
-// runs. Without observations E is 1. ErrShape when lengths differ, ErrArgument when a share is negative, not finite, or all
-// are 0.
+// runs. Without observations E is 1; an observation where the share is 0 makes it infinite, with a warning ImpossibleCategory.
+// ErrShape when lengths differ, ErrArgument for the zero Shares.
 //
 // Lindon & Malek, Anytime-valid inference for multinomial count data, NeurIPS 2022.
-func MultinomialE(c *Counts, shares []float64) (EValue, error) {
-	if c.Len() != len(shares) {
-		return EValue{}, shapeError("%d categories and %d shares", c.Len(), len(shares))
+func MultinomialE(c *Counts, p Shares) (EValue, error) {
+	if c.Len() != p.Len() {
+		return EValue{}, shapeError("%d probabilities for %d categories", p.Len(), c.Len())
 	}
-	total := 0.0
-	for j, s := range shares {
-		if !(s >= 0) || math.IsInf(s, 1) {
-			return EValue{}, argumentError("share %v of category %d, want a number from 0 up", s, j)
-		}
-		total += s
-	}
-	if !(total > 0) || math.IsInf(total, 1) {
-		return EValue{}, argumentError("shares add up to %v", total)
+	if err := p.check(); err != nil {
+		return EValue{}, err
 	}
 	// With n·x·ln x split off by Stirling's formula nothing cancels:
 	// Σ x·ln(x/np) is half the G statistic, and the factorials leave their rests.
-	n := float64(c.N())
-	ln, k := -lnFactorialRest(n), 0
-	for j, s := range shares {
-		x := float64(c.At(j))
-		if s == 0 {
-			if x > 0 {
-				return newEValue(math.Inf(1), c.N()), nil
+	n := float64(c.n)
+	ln, levels, smallest := -lnFactorialRest(n), 0, math.Inf(1)
+	for j, o := range c.counts {
+		if p.isZero(j) {
+			if o != 0 {
+				e := newEValue(multinomialMethod, math.Inf(1), c.n)
+				e.Rows, e.Cols = 1, c.Len()
+				e.Warnings = e.Warnings.with(Warning{Kind: ImpossibleCategory})
+				return e, nil
 			}
 			continue
 		}
-		k++
-		expected := float64(n * (s / total))
-		if expected > 0 {
-			ln += float64(expected * deviance((x-expected)/expected))
+		levels++
+		x := p.cell(j, uint64(o), c.n)
+		smallest = math.Min(smallest, x.e)
+		if c.n > 0 {
+			ln += float64(x.e*divergenceG(x.d)) + lnFactorialRest(x.o)
 		}
-		ln += lnFactorialRest(x)
-	}
-	if c.N() == 0 {
-		return newEValue(0, 0), nil
 	}
 	// Γ(k)·n!/Γ(n+k) = Π j/(n+j), j = 1…k−1.
-	for j := 1; j < k; j++ {
+	for j := 1; j < levels; j++ {
 		ln += log(float64(j) / (n + float64(j)))
 	}
-	return newEValue(ln, c.N()), nil
+	if c.n == 0 {
+		ln = 0
+	}
+	e := newEValue(multinomialMethod, ln, c.n)
+	e.Rows, e.Cols, e.MinExpected = 1, levels, smallest
+	return e, nil
 }
 
+const multinomialMethod = "multinomial e-value"
+
 // A Monitor is the e-value of MultinomialE one observation at a time, in constant time and space each: before category i
-// is counted, ln E grows by ln((1+x_i)/(k+n)) − ln p_i.
+// is counted, ln E grows by ln((1+x_i)/(k+n)) − ln p_i. It belongs to one goroutine.
 type Monitor struct {
 	lnShares []float64
+	smallest float64
 	counts   []uint64
 	n        uint64
 	lnE      float64
 	highest  float64
 }
 
-// NewMonitor starts without observations. ErrArgument unless there are two or more shares, all above 0 and finite.
-func NewMonitor(shares []float64) (*Monitor, error) {
-	total := 0.0
-	for j, s := range shares {
-		if !(s > 0) || math.IsInf(s, 1) {
-			return nil, argumentError("share %v of category %d, want a number above 0", s, j)
+// NewMonitor starts without observations. ErrArgument unless there are two or more shares, all above 0.
+func NewMonitor(p Shares) (*Monitor, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if p.Len() < 2 {
+		return nil, argumentError("%d share, want two or more", p.Len())
+	}
+	m := &Monitor{lnShares: make([]float64, p.Len()), counts: make([]uint64, p.Len()), smallest: 1}
+	for j := range m.lnShares {
+		if p.isZero(j) {
+			return nil, argumentError("the share of category %d is 0, want a number above 0", j)
 		}
-		total += s
-	}
-	if len(shares) < 2 || math.IsInf(total, 1) {
-		return nil, argumentError("%d shares that add up to %v", len(shares), total)
-	}
-	m := &Monitor{lnShares: make([]float64, len(shares)), counts: make([]uint64, len(shares))}
-	for j, s := range shares {
-		m.lnShares[j] = log(s / total)
+		m.lnShares[j] = log(p.P(j))
+		m.smallest = math.Min(m.smallest, p.P(j))
 	}
 	return m, nil
 }
@@ -116,7 +124,11 @@ func (m *Monitor) Observe(category int) error {
 }
 
 // EValue is the evidence now.
-func (m *Monitor) EValue() EValue { return newEValue(m.lnE, m.n) }
+func (m *Monitor) EValue() EValue {
+	e := newEValue(multinomialMethod, m.lnE, m.n)
+	e.Rows, e.Cols, e.MinExpected = 1, len(m.counts), float64(m.n)*m.smallest
+	return e
+}
 
 // P is the anytime-valid p-value so far: 1 over the highest e-value at any look, which never rises again.
 func (m *Monitor) P() float64 { return exp(-m.highest) }
@@ -166,16 +178,20 @@ func lnBetaBinomialE(x, n uint64, logit float64) float64 {
 //	ln E = ln B(1+a, 1+b) + ln B(1+c, 1+d) − s·ln(s/n) − (n−s)·ln(1−s/n),   s = a+c.
 //
 // It holds for any order in which the rows grow, and any way of choosing which. A little evidence is given away for that:
-// the null's share is not assumed, it is fitted.
+// the null's share is not assumed, it is fitted. The Effect is the risk difference; RiskDifferenceSequence has its interval.
 //
 // Wasserman, Ramdas & Balakrishnan, Universal inference, PNAS 117 (2020).
 func TwoProportionE(f Fourfold) EValue {
+	const method = "two-proportion e-value"
 	if f.n == 0 {
-		return newEValue(0, 0)
+		return newEValue(method, 0, 0)
 	}
 	// −½G against independence is the gap between separate and common fit; the rest belongs to each row.
 	ln := -rowMixture(f.a, f.b) - rowMixture(f.c, f.d)
-	return newEValue(ln+f.halfG(), f.n)
+	e := newEValue(method, ln+f.halfG(), f.n)
+	e.Rows, e.Cols = f.levels()
+	e.MinExpected, e.Effect = f.minExpected(), f.RiskDifference(0, Wald)
+	return e
 }
 
 // rowMixture is minus the logarithm of ∫ p^x·q^y dp over its maximum.
@@ -197,7 +213,7 @@ func (f Fourfold) halfG() float64 {
 		sign float64
 	}{{f.r1, f.c1, 1}, {f.r1, f.c2, -1}, {f.r2, f.c1, -1}, {f.r2, f.c2, 1}} {
 		r, c := float64(cell.r), float64(cell.c)
-		sum += float64(r * (c / n) * deviance(cell.sign*det/r/c))
+		sum += float64(r * (c / n) * divergenceG(cell.sign*det/r/c))
 	}
 	return sum
 }

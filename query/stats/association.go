@@ -81,32 +81,12 @@ func (r Result) corrected(name string, size func(rows, cols float64) float64) Me
 //
 // Smithson, Confidence Intervals (2003), ch. 4.
 func (r Result) CramersVInterval(level float64) (Measure, error) {
-	m := r.CramersVCorrected()
-	if !(level > 0 && level < 1) {
-		return m, argumentError("level %v lies outside (0, 1)", level)
+	r.Effect = r.CramersVCorrected()
+	if err := checkLevel(level); err != nil || !r.Effect.Defined {
+		return r.Effect, err
 	}
-	if !m.Defined {
-		return m, nil
-	}
-	low, high, err := NoncentralityInterval(r.Statistic, r.DF, level)
-	if err != nil {
-		return m, err
-	}
-	scale := float64(r.N) * float64(min(r.Rows, r.Cols)-1)
-	m.Low, m.High, m.Level = math.Min(1, math.Sqrt(low/scale)), math.Min(1, math.Sqrt(high/scale)), level
-	return m, nil
-}
-
-// PhiSigned is the correlation of the two variables of a 2×2 table, −1…1: φ with the sign of ad − bc; see Fourfold.Phi. It
-// is undefined for other shapes and with an empty margin.
-func PhiSigned(t *Table) Measure {
-	f, err := t.Fourfold()
-	if err != nil {
-		return undefined("phi_signed")
-	}
-	m := f.Phi()
-	m.Value = math.Max(-1, math.Min(1, m.Value))
-	return m
+	k := float64(min(r.Rows, r.Cols) - 1)
+	return r.noncentral(level, func(share float64) float64 { return math.Min(1, math.Sqrt(share/k)) })
 }
 
 // CramersV is Cramér's V of a table, with its standard error; see Result.CramersV. The only error is ErrEmpty.
@@ -137,21 +117,39 @@ type Association struct {
 
 // Associations computes every measure of Association. The only error is ErrEmpty.
 func Associations(t *Table) (Association, error) {
-	f := t.frame
-	if f.n == 0 {
-		return Association{}, ErrEmpty
+	p := NewPartial(t.frame, AssociationKinds)
+	p.AddTable(t.frame, t)
+	x := NewMaxima(t.rows, t.cols)
+	t.each(x.Add)
+	a, err := t.frame.Association(p, x)
+	if err == nil {
+		a.errors(t)
 	}
-	p := NewPartial(f, KindPearson|KindG|KindTauCols|KindTauRows)
-	p.AddTable(f, t)
-	chi, _ := f.ChiSquare(p) // the partial fits its frame
-	g, _ := f.GTest(p)
+	return a, err
+}
+
+// AssociationKinds are the statistics that Frame.Association needs of a Partial.
+const AssociationKinds = KindPearson | KindG | KindTauCols | KindTauRows
+
+// Association finishes the measures of association from the merged partial and maxima of every holder, without standard errors. f
+// must be the frame of the whole table, in the numbering of the maxima. Errors as ChiSquare; ErrShape for maxima of another table.
+func (f *Frame) Association(p *Partial, x *Maxima) (Association, error) {
+	chi, err := f.ChiSquare(p)
+	if err != nil {
+		return Association{}, err
+	}
+	g, err := f.GTest(p)
+	if err != nil {
+		return Association{}, err
+	}
 	a := Association{
 		Phi: chi.Phi(), CramersV: chi.CramersV(), CramersVCorrected: chi.CramersVCorrected(), TschuprowT: chi.TschuprowT(),
 		TschuprowTCorrected: chi.TschuprowTCorrected(), ContingencyC: chi.ContingencyC(), ContingencySakoda: chi.ContingencySakoda(),
 	}
 	a.entropies(f, g)
-	a.lambdas(t)
-	a.TauColGivenRow, a.TauRowGivenCol, _ = f.tau(p)
-	a.errors(t)
-	return a, nil
+	if a.TauColGivenRow, a.TauRowGivenCol, err = f.Tau(p); err != nil {
+		return Association{}, err
+	}
+	a.LambdaColGivenRow, a.LambdaRowGivenCol, a.LambdaSymmetric, err = Lambda(&Margins{N: f.n, Rows: f.rows, Cols: f.cols}, x)
+	return a, err
 }

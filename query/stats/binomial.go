@@ -70,41 +70,9 @@ func binomialTailsFrom(k, n uint64, p, q float64) tails {
 	return binomialTails(k-1, n, p, q)
 }
 
-// ExactP is the p-value of an exact test with its relatives. LnP is finite wherever P is positive as a real number.
-type ExactP struct {
-	P, LnP               float64 // two-sided: all outcomes that are no more probable than the observed one
-	MidP, LnMidP         float64 // two-sided, outcomes as probable as the observed one counted half
-	Less, LnLess         float64 // P(X ≤ observed)
-	Greater, LnGreater   float64 // P(X ≥ observed)
-	MidLess, MidGreater  float64 // one-sided, the observed outcome counted half
-	Central, LnCentral   float64 // twice the smaller one-sided p-value, at most 1
-	Observed, LnObserved float64 // probability of the observed outcome
-}
-
-// fill derives the remaining values from the logarithms of the one-sided, two-sided and observed probabilities; tied is
-// how many outcomes have exactly the observed probability.
-func (e *ExactP) fill(tied float64) {
-	e.P, e.Less, e.Greater, e.Observed = exp(e.LnP), exp(e.LnLess), exp(e.LnGreater), exp(e.LnObserved)
-	e.MidLess, e.LnCentral = lessHalf(e.LnLess, e.LnObserved, 1), 0
-	e.MidGreater = lessHalf(e.LnGreater, e.LnObserved, 1)
-	e.MidP = lessHalf(e.LnP, e.LnObserved, tied)
-	e.LnMidP = lnLessHalf(e.LnP, e.LnObserved, tied)
-	e.LnCentral = math.Min(0, math.Ln2+math.Min(e.LnLess, e.LnGreater))
-	e.Central = exp(e.LnCentral)
-}
-
-// lessHalf is p less half the probability of the tied outcomes, from logarithms.
-func lessHalf(ln, lnObserved, tied float64) float64 { return exp(lnLessHalf(ln, lnObserved, tied)) }
-
-func lnLessHalf(ln, lnObserved, tied float64) float64 {
-	if math.IsInf(ln, -1) {
-		return ln
-	}
-	return math.Min(0, ln+log1p(-math.Min(1, exp(lnObserved-ln)*tied/2)))
-}
-
 // BinomialTest compares x successes in n trials with the probability p, exactly. The two-sided p-value adds the
-// probabilities of all outcomes that are no more probable than the observed one. ErrArgument unless x ≤ n and 0 ≤ p ≤ 1,
+// probabilities of all outcomes that are no more probable than the observed one. The Statistic is x, the Effect its share with
+// Wilson's interval. ErrArgument unless x ≤ n and 0 ≤ p ≤ 1,
 // ErrEmpty for n = 0.
 func BinomialTest(x, n uint64, p float64) (ExactP, error) {
 	switch {
@@ -115,14 +83,19 @@ func BinomialTest(x, n uint64, p float64) (ExactP, error) {
 	case !(p >= 0 && p <= 1):
 		return ExactP{}, argumentError("probability %v, want 0…1", p)
 	}
-	return binomialTest(x, n, p), nil
+	e := binomialTest(x, n, p)
+	e.Method, e.Statistic, e.N = "binomial exact", float64(x), n
+	e.Rows, e.Cols, e.MinExpected = 1, 2, float64(n)*math.Min(p, 1-p)
+	e.Effect, _ = Proportion(x, n, DefaultLevel, Wilson)
+	return e, nil
 }
 
+// binomialTest fills the p-values.
 func binomialTest(x, n uint64, p float64) ExactP {
 	q := 1 - p
 	below, above := binomialTails(x, n, p, q), binomialTailsFrom(x, n, p, q)
-	e := ExactP{LnObserved: lnBinomialProb(x, n, p, q), LnLess: below.lnLower(), LnGreater: above.lnUpper()}
-	tied := 1.0
+	e := newExactP(lnBinomialProb(x, n, p, q), below.lnLower(), above.lnUpper())
+	var tied float64
 	e.LnP, tied = binomialTwoSided(x, n, p, q, e)
 	e.fill(tied)
 	return e

@@ -45,7 +45,7 @@ func TestBits(t *testing.T) {
 			}
 			or, rd := f.ConditionalOddsRatio(0.95), f.RiskDifference(0.95, MiettinenNurminen)
 			put(fmt.Sprint("2x2 ", i), e.LnP, e.LnLess, e.LnGreater, e.MidP, or.Value, or.Low, or.High, rd.Low, rd.High, f.pearson(),
-				TwoProportionE(f).LnE)
+				TwoProportionE(f).LnE())
 		}
 		cp, _ := Proportion(k, 100, 0.95, ClopperPearson)
 		w, _ := Proportion(k, 100, 0.95, Wilson)
@@ -54,7 +54,7 @@ func TestBits(t *testing.T) {
 	}
 	u, _ := Barnard(fourfold(7, 2, 3, 8))
 	v, _ := Boschloo(fourfold(7, 2, 3, 8))
-	put("unconditional", u.Less, u.Greater, u.TwoSided, v.Less, v.Greater, v.TwoSided)
+	put("unconditional", u.Less, u.Greater, u.P, v.Less, v.Greater, v.P)
 	for _, by := range []MonteCarloStatistic{ByProbability, ByPearson} {
 		for _, scale := range []int64{1, 40} {
 			m, err := NewMonteCarlo(mustTable(t, [][]int64{{3 * scale, scale, 2 * scale}, {scale, 4 * scale, 2 * scale}}), by, 11)

@@ -89,6 +89,9 @@ func (t tails) lnLower() float64 {
 
 // lnComplement is ln(1−p) by the form that keeps more digits.
 func lnComplement(t tails) float64 {
+	if t.p == 0 {
+		return 0 // and not −0
+	}
 	if t.p < 0.5 {
 		return log1p(-t.p)
 	}

@@ -105,7 +105,7 @@ func (f *Frame) expectedBelow(limit uint64) uint64 {
 func (t *Table) ExpectedBelow(limit uint64) uint64 { return t.frame.expectedBelow(limit) }
 
 // Yates tests a 2×2 table with Pearson's statistic corrected for continuity: each |O − E| is reduced by ½, or by itself
-// where it is less. It is conservative; prefer Fisher's mid-p for small tables. Other shapes are ErrShape; ErrEmpty for a
+// where it is less. It is conservative; prefer Fisher's mid-p for small tables. The Effect is the signed φ. Other shapes are ErrShape; ErrEmpty for a
 // table without observations.
 //
 // Yates, J. R. Stat. Soc. Suppl. 1 (1934).
@@ -123,7 +123,8 @@ func Yates(t *Table) (Result, error) {
 	}
 	r := f.result("Pearson chi-square with Yates' correction", x)
 	if r.DF == 1 {
-		r.Effect = PhiSigned(t)
+		u, _ := t.Fourfold()
+		r.Effect = u.PhiSigned()
 	}
 	return r, nil
 }

@@ -1,6 +1,11 @@
 package stats
 
-// GeneralCMH holds the three tests of Landis, Heyman and Koch for r × c tables in strata. Each asks for an association of
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// GeneralCMH holds the four tests of Landis, Heyman and Koch for r × c tables in strata. Each asks for an association of
 // rows and columns that goes the same way in all strata, against the null hypothesis of none in any.
 type GeneralCMH struct {
 	General  Result // any association: rows and columns nominal, df (r−1)(c−1)
@@ -27,112 +32,273 @@ func GeneralizedCMH(s *Strata, rowScores, colScores []int64) (GeneralCMH, error)
 	}
 	total := NewMargins(s.rows, s.cols)
 	for _, t := range s.tables {
-		addTotals(total.Rows, t.margins.Rows)
-		addTotals(total.Cols, t.margins.Cols)
+		if err := total.Merge(t.margins); err != nil {
+			return GeneralCMH{}, err
+		}
 	}
-	rows, err := scoresOr(rowScores, total.Rows)
+	g, err := NewGeneralSums(total)
 	if err != nil {
 		return GeneralCMH{}, err
 	}
-	cols, err := scoresOr(colScores, total.Cols)
-	if err != nil {
-		return GeneralCMH{}, err
-	}
-	_, rowAt, _ := compact(total.Rows)
-	_, colAt, _ := compact(total.Cols)
-	if (len(rowAt)-1)*(len(colAt)-1) > generalMax {
-		return GeneralCMH{}, argumentError("generalized CMH of %d by %d levels; (r-1)(c-1) is at most %d", len(rowAt), len(colAt), generalMax)
-	}
-	g := &generalSums{rowAt: rowAt, colAt: colAt, rowScores: wideScores(rows, rowAt), colScores: wideScores(cols, colAt)}
-	return g.add(s), nil
-}
-
-func wideScores(scores []int64, at []int) []wide {
-	w := make([]wide, len(at))
-	for k, i := range at {
-		w[k] = wideFromInt(scores[i])
-	}
-	return w
-}
-
-// generalSums gathers the vectors and covariances of the four tests over strata.
-type generalSums struct {
-	rowAt, colAt         []int // levels observed in some stratum
-	rowScores, colScores []wide
-}
-
-// form is a vector of sums of n − E and its covariance matrix.
-type form struct {
-	d []wide
-	v matrix
-}
-
-func newForm(k int) form { return form{make([]wide, max(k, 0)), newMatrix(max(k, 0))} }
-
-func (g *generalSums) add(s *Strata) (out GeneralCMH) {
-	r, c := len(g.rowAt)-1, len(g.colAt)-1
-	general, rowMeans, colMeans, linear := newForm(r*c), newForm(r), newForm(c), newForm(min(1, r*c))
-	skipped := uint64(0)
 	for _, t := range s.tables {
-		if t.N() < 2 || t.frame.DF() == 0 {
-			skipped++
-			continue
-		}
-		excess := g.excess(t)
-		rowCov := hypergeometricCov(t.margins.Rows, g.rowAt, t.N())
-		colCov := hypergeometricCov(t.margins.Cols, g.colAt, t.N())
-		n := wideFromUint(t.N())
-		scale := wideFrom(1).div(n.mul(n).mul(wideFromUint(t.N() - 1)))
-		rowSpread, colSpread := spread(rowCov, g.rowScores), spread(colCov, g.colScores)
-		for i := range r {
-			for j := range c {
-				k := i*c + j
-				general.d[k] = general.d[k].add(excess[i][j])
-				for i2 := range r {
-					for j2 := range c {
-						k2 := i2*c + j2
-						general.v[k][k2] = general.v[k][k2].add(rowCov[i][i2].mul(colCov[j][j2]).mul(scale))
-					}
-				}
-			}
-		}
-		rowMeans.gather(func(i int) wide { return dot(excess[i], g.colScores) }, rowCov, colSpread.mul(scale))
-		colMeans.gather(func(j int) wide { return dotColumn(excess, j, g.rowScores) }, colCov, rowSpread.mul(scale))
-		if len(linear.d) == 1 {
-			sum := wide{}
-			for i := range excess {
-				sum = sum.add(dot(excess[i], g.colScores).mul(g.rowScores[i]))
-			}
-			linear.d[0] = linear.d[0].add(sum)
-			linear.v[0][0] = linear.v[0][0].add(rowSpread.mul(colSpread).mul(scale))
+		if err := g.Add(t); err != nil {
+			return GeneralCMH{}, err
 		}
 	}
-	finish := func(method string, f form) Result {
-		x, rank := quadraticForm(f.v, f.d)
-		res := chiSquareResult(method, x, int64(rank), s.n)
-		res.Rows, res.Cols = len(g.rowAt), len(g.colAt)
-		s.noteSkipped(&res, skipped)
-		return res
+	return g.Finish(rowScores, colScores)
+}
+
+// GeneralSums are the sums over strata that GeneralizedCMH decomposes into: the vector of n − E and its covariance matrix over all
+// but the last observed row and column, in fixed point. The scores of the ordinal tests are linear in them and are applied by
+// Finish. The margins over all strata come first, so that every holder leaves out the same levels; rows and columns have the same
+// positions on every holder. Each stratum must be added once, whole, by one holder. They merge in any order; equal shares have equal
+// bits. It belongs to one goroutine.
+type GeneralSums struct {
+	digest       Digest
+	rows, cols   []uint64 // totals over all strata
+	rowAt, colAt []int    // levels observed in some stratum
+	n            uint64   // observations added
+	strata       uint64
+	skipped      uint64  // of them, those that say nothing
+	d            []fixed // by row and column, (r−1)(c−1)
+	v            []fixed // covariances of d, the upper triangle row after row
+}
+
+// NewGeneralSums makes sums without strata; total are the margins over all strata. The error is ErrArgument when (r−1)(c−1)
+// exceeds 1024.
+func NewGeneralSums(total *Margins) (*GeneralSums, error) {
+	g := &GeneralSums{digest: generalDigest(total), rows: total.Rows, cols: total.Cols}
+	_, g.rowAt, _ = compact(total.Rows)
+	_, g.colAt, _ = compact(total.Cols)
+	k := max(0, len(g.rowAt)-1) * max(0, len(g.colAt)-1)
+	if k > generalMax {
+		return nil, argumentError("generalized CMH of %d by %d levels; (r-1)(c-1) is at most %d", len(g.rowAt), len(g.colAt), generalMax)
 	}
-	out.General = finish("CMH general association", general)
-	out.RowMeans = finish("CMH row mean scores differ", rowMeans)
-	out.ColMeans = finish("CMH column mean scores differ", colMeans)
-	out.Linear = finish("CMH correlation", linear)
+	g.d, g.v = make([]fixed, k), make([]fixed, k*(k+1)/2)
+	return g, nil
+}
+
+// generalDigest is that of the encoded margins: positions count.
+func generalDigest(total *Margins) Digest {
+	b, _ := total.AppendBinary(nil)
+	sum := sha256.Sum256(b)
+	return Digest(sum[:16])
+}
+
+// Add counts one stratum. Errors, which change nothing: ErrShape for a table of another shape than the margins, or with observations
+// where these have none; ErrOverflow.
+func (g *GeneralSums) Add(t *Table) error {
+	if t.rows != len(g.rows) || t.cols != len(g.cols) || exceeds(t.margins.Rows, g.rows) || exceeds(t.margins.Cols, g.cols) {
+		return shapeError("a stratum of %d by %d does not belong to margins of %d by %d", t.rows, t.cols, len(g.rows), len(g.cols))
+	}
+	n, ok := addU64(g.n, t.N())
+	if !ok {
+		return ErrOverflow
+	}
+	g.n = n
+	g.strata++
+	if t.N() < 2 || t.frame.DF() == 0 {
+		g.skipped++
+		return nil
+	}
+	g.addInformative(t)
+	return nil
+}
+
+func exceeds(part, whole []uint64) bool {
+	for i, v := range part {
+		if v > whole[i] {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *GeneralSums) addInformative(t *Table) {
+	r, c := len(g.rowAt)-1, len(g.colAt)-1
+	excess := g.excess(t)
+	rowCov := hypergeometricCov(t.margins.Rows, g.rowAt, t.N())
+	colCov := hypergeometricCov(t.margins.Cols, g.colAt, t.N())
+	n := wideFromUint(t.N())
+	scale := wideFrom(1).div(n.mul(n).mul(wideFromUint(t.N() - 1)))
+	at := 0
+	for k := range g.d {
+		i, j := k/c, k%c
+		g.d[k].addWide(excess[i][j])
+		for k2 := k; k2 < r*c; k2++ {
+			if x := rowCov[i][k2/c].mul(colCov[j][k2%c]); !x.isZero() {
+				g.v[at].addWide(x.mul(scale))
+			}
+			at++
+		}
+	}
+}
+
+// Merge adds another holder's strata. Errors, which leave g unchanged: ErrDigest when the margins differ; ErrOverflow.
+func (g *GeneralSums) Merge(o *GeneralSums) error {
+	if g.digest != o.digest || len(g.d) != len(o.d) {
+		return ErrDigest
+	}
+	n, ok := addU64(g.n, o.n)
+	if !ok {
+		return ErrOverflow
+	}
+	g.n, g.strata, g.skipped = n, g.strata+o.strata, g.skipped+o.skipped
+	for k := range g.d {
+		g.d[k].merge(o.d[k])
+	}
+	for k := range g.v {
+		g.v[k].merge(o.v[k])
+	}
+	return nil
+}
+
+const generalSumsVersion = 1
+
+// AppendBinary appends the encoding: version 1; the digest of the margins over all strata; the numbers of observations, strata and
+// strata left out as unsigned varints; k = (r−1)(c−1) as one; then k sums of n − E and k(k+1)/2 of covariances, 40 bytes each.
+// Equal shares have equal bytes.
+func (g *GeneralSums) AppendBinary(b []byte) ([]byte, error) {
+	b = append(append(b, generalSumsVersion), g.digest[:]...)
+	for _, v := range [4]uint64{g.n, g.strata, g.skipped, uint64(len(g.d))} {
+		b = binary.AppendUvarint(b, v)
+	}
+	for _, list := range [][]fixed{g.d, g.v} {
+		for _, x := range list {
+			for _, w := range x {
+				b = binary.LittleEndian.AppendUint64(b, w)
+			}
+		}
+	}
+	return b, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, and nothing after it, into sums that NewGeneralSums made for the same margins.
+// Errors: ErrEncoding; ErrDigest for other margins. They leave g unchanged.
+func (g *GeneralSums) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	if v := r.byte(); v != generalSumsVersion {
+		return encodingError("general sums over strata of version %d, this program reads %d", v, generalSumsVersion)
+	}
+	got := *g
+	r.bytes(got.digest[:])
+	got.n, got.strata, got.skipped = r.uvarint(), r.uvarint(), r.uvarint()
+	k := r.uvarint()
+	switch {
+	case r.bad || got.skipped > got.strata:
+		return encodingError("general sums over strata that no tables have")
+	case got.digest != g.digest || k != uint64(len(g.d)):
+		return ErrDigest
+	}
+	got.d, got.v = make([]fixed, len(g.d)), make([]fixed, len(g.v))
+	for _, list := range [][]fixed{got.d, got.v} {
+		for x := range list {
+			for w := range list[x] {
+				list[x][w] = r.uint64()
+			}
+		}
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	*g = got
+	return nil
+}
+
+// Finish computes the four tests; scores are as in GeneralizedCMH. Errors: ErrEmpty; ErrShape for scores of another number than
+// levels.
+func (g *GeneralSums) Finish(rowScores, colScores []int64) (GeneralCMH, error) {
+	rowScores, err := scoresOr(rowScores, g.rows)
+	if err != nil {
+		return GeneralCMH{}, err
+	}
+	colScores, err = scoresOr(colScores, g.cols)
+	if err != nil {
+		return GeneralCMH{}, err
+	}
+	if g.n == 0 {
+		return GeneralCMH{}, ErrEmpty
+	}
+	// Σ_j d_ij·s_j over all columns is Σ_j d_ij·(s_j − s_last) over all but the last, because Σ_j d_ij = 0.
+	rows, cols := fromLast(rowScores, g.rowAt), fromLast(colScores, g.colAt)
+	var cells, byRow, byCol []combination
+	var all combination
+	for i, s := range rows {
+		byRow = append(byRow, nil)
+		for j, t := range cols {
+			k := i*len(cols) + j
+			if i == 0 {
+				byCol = append(byCol, nil)
+			}
+			cells = append(cells, combination{{k, wideFrom(1)}})
+			byRow[i] = append(byRow[i], weighted{k, t})
+			byCol[j] = append(byCol[j], weighted{k, s})
+			all = append(all, weighted{k, s.mul(t)})
+		}
+	}
+	return GeneralCMH{
+		General:  g.test("CMH general association", cells),
+		RowMeans: g.test("CMH row mean scores differ", byRow),
+		ColMeans: g.test("CMH column mean scores differ", byCol),
+		Linear:   g.test("CMH correlation", []combination{all}),
+	}, nil
+}
+
+// fromLast gives the scores of the given levels but the last, less that of the last.
+func fromLast(scores []int64, at []int) []wide {
+	if len(at) == 0 {
+		return nil
+	}
+	last := wideFromInt(scores[at[len(at)-1]])
+	out := make([]wide, len(at)-1)
+	for k := range out {
+		out[k] = wideFromInt(scores[at[k]]).sub(last)
+	}
 	return out
 }
 
-// gather adds one stratum: d_i and cov_ii'·factor for all but the last level.
-func (f *form) gather(d func(i int) wide, cov matrix, factor wide) {
-	for i := range f.d {
-		f.d[i] = f.d[i].add(d(i))
-		for k := range f.d {
-			f.v[i][k] = f.v[i][k].add(cov[i][k].mul(factor))
+// A combination is a linear combination of the components of d.
+type combination []weighted
+
+type weighted struct {
+	k int
+	w wide
+}
+
+// test is the quadratic form of some combinations.
+func (g *GeneralSums) test(method string, forms []combination) Result {
+	d, v := make([]wide, len(forms)), newMatrix(len(forms))
+	for i, f := range forms {
+		for _, a := range f {
+			d[i] = d[i].add(a.w.mul(g.d[a.k].wide()))
+		}
+		for j := range i + 1 {
+			var x wide
+			for _, a := range f {
+				for _, b := range forms[j] {
+					x = x.add(a.w.mul(b.w).mul(g.covariance(a.k, b.k)))
+				}
+			}
+			v[i][j], v[j][i] = x, x
 		}
 	}
+	x, rank := quadraticForm(v, d)
+	r := chiSquareResult(method, x, int64(rank), g.n)
+	r.Rows, r.Cols = len(g.rowAt), len(g.colAt)
+	noteStrata(&r, g.skipped, g.strata)
+	return r
+}
+
+// covariance is that of two components of d.
+func (g *GeneralSums) covariance(a, b int) wide {
+	if a > b {
+		a, b = b, a
+	}
+	return g.v[a*len(g.d)-a*(a-1)/2+b-a].wide()
 }
 
 // excess is n − E of a stratum over the observed levels, D/n in each cell.
-func (g *generalSums) excess(t *Table) matrix {
+func (g *GeneralSums) excess(t *Table) matrix {
 	d := t.reduced()
 	byRow, byCol := indexOf(d.rowAt, t.rows), indexOf(d.colAt, t.cols)
 	n := wideFromUint(d.n)
@@ -178,26 +344,4 @@ func hypergeometricCov(totals []uint64, at []int, n uint64) matrix {
 		}
 	}
 	return m
-}
-
-// spread is sᵀ·cov·s.
-func spread(cov matrix, s []wide) (x wide) {
-	for i := range s {
-		x = x.add(dot(cov[i], s).mul(s[i]))
-	}
-	return x
-}
-
-func dot(a, b []wide) (x wide) {
-	for k := range a {
-		x = x.add(a[k].mul(b[k]))
-	}
-	return x
-}
-
-func dotColumn(m matrix, j int, s []wide) (x wide) {
-	for i := range m {
-		x = x.add(m[i][j].mul(s[i]))
-	}
-	return x
 }

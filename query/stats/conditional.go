@@ -5,8 +5,9 @@ import "math"
 // ExactConditional is the exact test of a common odds ratio of 1 over strata of 2×2 tables, given all their margins: the
 // sum of the first cells against its exact distribution, the convolution of the strata's hypergeometric ones. Strata in
 // which nothing can vary add nothing. The two-sided p-value adds the sums that are no more probable than the observed one
-// (ties are taken within a relative 1e-11). ErrEmpty without observations, ErrArgument when the work (the number of sums times that
-// of a stratum's cells) would exceed 10⁸.
+// (ties are taken within a relative 1e-11). The Statistic is the sum of the first cells, the Effect the Mantel-Haenszel odds
+// ratio. ErrEmpty without observations, ErrArgument when the work (the number of sums times that of a stratum's cells) would
+// exceed 10⁸, ErrOverflow for more than 2⁶⁴−1 observations.
 //
 // Mehta, Patel & Gray 1985; Agresti, Categorical Data Analysis, 3rd ed., §7.3.5.
 func ExactConditional(strata []Fourfold) (ExactP, error) {
@@ -14,7 +15,11 @@ func ExactConditional(strata []Fourfold) (ExactP, error) {
 	prob, offset, n := []float64{1}, uint64(0), uint64(0)
 	observed, work := uint64(0), 0.0
 	for _, f := range strata {
-		n += f.n
+		sum, ok := addU64(n, f.n)
+		if !ok {
+			return ExactP{}, ErrOverflow
+		}
+		n = sum
 		if f.degenerate() {
 			continue
 		}
@@ -30,7 +35,15 @@ func ExactConditional(strata []Fourfold) (ExactP, error) {
 	if n == 0 {
 		return ExactP{}, ErrEmpty
 	}
-	return sumExact(prob, int(observed-offset)), nil
+	e := sumExact(prob, int(observed-offset))
+	e.Method, e.Statistic, e.N, e.Rows, e.Cols = "exact conditional, stratified", float64(observed), n, 2, 2
+	if sums, err := sumStrata(strata); err == nil {
+		e.Effect = sums.mantelHaenszel(DefaultLevel)
+	}
+	if len(prob) == 1 {
+		e.Warnings = e.Warnings.with(Warning{Kind: ZeroVariance})
+	}
+	return e, nil
 }
 
 // probabilities are those of all first cells, from lo to hi.
@@ -73,7 +86,8 @@ func sumExact(prob []float64, k int) ExactP {
 		}
 	}
 	ln := func(p float64) float64 { return math.Min(0, log(math.Max(p, math.SmallestNonzeroFloat64))) }
-	e := ExactP{LnP: ln(two), LnLess: ln(less), LnGreater: ln(greater), LnObserved: ln(prob[k])}
+	e := newExactP(ln(prob[k]), ln(less), ln(greater))
+	e.LnP = ln(two)
 	e.fill(tied)
 	return e
 }

@@ -80,6 +80,18 @@ func splitExponent(x float64) (m, k float64) {
 	return m, float64(e)
 }
 
+// parts gives m < 2⁵³, e and the sign with x = ±m·2^e, for a finite x.
+func parts(x float64) (m uint64, e int, negative bool) {
+	b := math.Float64bits(x)
+	m, e = b&significand, int(b>>52&0x7ff)
+	if e == 0 {
+		e = 1
+	} else {
+		m |= 1 << 52
+	}
+	return m, e - 1075, b>>63 != 0
+}
+
 // logParts is ln(1+f) + k·ln 2 + c for f in [√½−1, √2−1), with c a small correction.
 func logParts(f, k, c float64) float64 {
 	s := f / (2 + f)

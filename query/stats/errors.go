@@ -39,6 +39,14 @@ func (e *CountError) Error() string {
 // Unwrap gives ErrNegative or ErrOverflow.
 func (e *CountError) Unwrap() error { return e.Err }
 
+// checkLevel refuses a confidence level outside (0, 1).
+func checkLevel(level float64) error {
+	if level > 0 && level < 1 {
+		return nil
+	}
+	return argumentError("level %v lies outside (0, 1)", level)
+}
+
 // shapeError is an ErrShape with what disagreed.
 func shapeError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrShape, fmt.Sprintf(format, args...))

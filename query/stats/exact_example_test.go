@@ -23,7 +23,7 @@ func ExampleBarnard() {
 	twins, _ := stats.NewFourfold(2, 15, 10, 3)
 	b, _ := stats.Barnard(twins)
 	f, _ := stats.Fisher(twins)
-	fmt.Printf("Barnard %.6f, Fisher %.6f\n", b.TwoSided, f.P)
+	fmt.Printf("Barnard %.6f, Fisher %.6f\n", b.P, f.P)
 	// Output: Barnard 0.000280, Fisher 0.000537
 }
 
@@ -74,8 +74,8 @@ func ExampleSampleSize() {
 func ExampleMultinomialE() {
 	for _, c := range [][]int64{{821588, 822104}, {821588, 815482}} {
 		counts, _ := stats.NewCounts(c)
-		e, _ := stats.MultinomialE(counts, []float64{1, 1})
-		fmt.Printf("ln E = %.2f, mismatch at α = 0.05: %v\n", e.LnE, e.Rejects(0.05))
+		e, _ := stats.MultinomialE(counts, stats.EqualShares(2))
+		fmt.Printf("ln E = %.2f, mismatch at α = 0.05: %v\n", e.LnE(), e.Rejects(0.05))
 	}
 	// Output:
 	// ln E = -6.85, mismatch at α = 0.05: false
@@ -83,7 +83,7 @@ func ExampleMultinomialE() {
 }
 
 func ExampleMonitor() {
-	m, _ := stats.NewMonitor([]float64{1, 1}) // a fair coin?
+	m, _ := stats.NewMonitor(stats.EqualShares(2)) // a fair coin?
 	for m.P() > 0.05 {
 		_ = m.Observe(0) // heads again
 	}

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"errors"
 	"math"
 	"testing"
 )
@@ -67,24 +68,28 @@ func exerciseFourfold(t *testing.T, f Fourfold, level float64) {
 			t.Fatalf("Fisher of the transpose: %v, %v", swapped.LnP, e.LnP)
 		}
 	}
-	if r, err := TwoProportionZ(f); err == nil {
-		checkP(t, "z", r.P, r.LnP)
+	for _, test := range []func(Fourfold) (Result, error){TwoProportionZ, Blaker} {
+		if r, err := test(f); err == nil {
+			checkP(t, r.Method, r.P, r.LnP)
+			checkMeasure(t, r.Effect)
+		}
 	}
 	first, second := f.Risks()
-	for _, m := range []Measure{f.OddsRatio(level), f.LnOddsRatio(), f.HaldaneAnscombe(), f.YulesQ(), f.YulesY(), f.Phi(), first, second,
+	for _, m := range []Measure{f.OddsRatio(level), f.LnOddsRatio(), f.HaldaneAnscombe(), f.YulesQ(), f.YulesY(), f.PhiSigned(), first, second,
 		f.RiskRatio(level), f.RiskDifference(level, Wald), f.RiskDifference(level, Newcombe), f.RiskDifference(level, AgrestiCaffo),
 		f.RiskDifference(level, MiettinenNurminen), f.NumberNeededToTreat(), f.ConditionalOddsRatio(level)} {
 		checkMeasure(t, m)
 	}
 	e := TwoProportionE(f)
-	checkP(t, "e-value", e.P, math.Min(0, -e.LnE))
+	checkP(t, "e-value", e.P, e.LnP)
 	if m, err := RiskDifferenceSequence(f, level); err == nil {
 		checkMeasure(t, m)
 	}
 	if f.n < 60 {
 		for _, test := range []func(Fourfold) (UnconditionalP, error){Barnard, Boschloo} {
 			if u, err := test(f); err == nil {
-				for _, p := range []float64{u.Less, u.Greater, u.TwoSided} {
+				checkResult(t, u.Result, nil)
+				for _, p := range []float64{u.Less, u.Greater, u.P} {
 					checkP(t, "unconditional", p, math.Log(p))
 				}
 			}
@@ -123,6 +128,12 @@ func FuzzDistributions(f *testing.F) {
 		if c := ChiSquareCritical(p, df); !(c >= 0) {
 			t.Fatalf("critical value %v", c)
 		}
+		if c := ChiSquareCriticalLn(-x, df); !(c >= 0) {
+			t.Fatalf("critical value %v at ln p = %v", c, -x)
+		}
+		two, ln := NormalTwoSided(x)
+		checkP(t, "two-sided", two, ln)
+		exercisePower(t, x, df, lambda, n, p)
 		checkP(t, "normal", NormalSurvival(x), LnNormalSurvival(math.Min(x, 1e150)))
 		if z := NormalQuantile(p); z != z {
 			t.Fatal("normal quantile")
@@ -144,4 +155,32 @@ func FuzzDistributions(f *testing.F) {
 			checkMeasure(t, m)
 		}
 	})
+}
+
+// exercisePower calls what rests on the noncentral distribution, with effects and sizes that are not absurd.
+func exercisePower(t *testing.T, w, df, lambda float64, n uint64, alpha float64) {
+	if w > 10 || df > 1e6 || n > 1e6 || lambda > 1e6 {
+		return
+	}
+	if p, err := Power(w, n, int64(df), alpha); err == nil && !(p >= 0 && p <= 1) {
+		t.Fatalf("power %v", p)
+	}
+	if _, err := SampleSize(w, 0.8, int64(df), alpha); err != nil && !errors.Is(err, ErrArgument) {
+		t.Fatal(err)
+	}
+	if e, err := MinimumEffect(n, 0.8, int64(df), alpha); err == nil && !(e >= 0) {
+		t.Fatalf("smallest effect %v", e)
+	}
+	if low, high, err := NoncentralityInterval(lambda, int64(df), alpha); err == nil && !(low >= 0 && low <= high) {
+		t.Fatalf("noncentrality from %v to %v", low, high)
+	}
+	ln := []float64{-w, -df, -lambda, -alpha}
+	for a := Bonferroni; a <= BenjaminiYekutieli; a++ {
+		own, of := AdjustLn(ln, a), AdjustLnOf(ln, 9, a)
+		for k := range ln {
+			if !(own[k] <= 0 && of[k] <= 0 && of[k] >= own[k]-1e-9*math.Abs(own[k])) {
+				t.Fatalf("%v: %v and %v of %v", a, own, of, ln)
+			}
+		}
+	}
 }

@@ -8,32 +8,82 @@ import (
 // Fisher is Fisher's exact test of a 2×2 table: given both margins the first cell is hypergeometric if rows and columns
 // are independent. The two-sided p-value adds the probabilities of all tables that are no more probable than the
 // observed one; equally probable ones are found exactly, not by a tolerance. Less and Greater refer to the odds ratio
-// ad/bc. With an empty margin there is one table and every p-value is 1; ErrEmpty without observations.
+// ad/bc. With an empty margin there is one table and every p-value is 1; ErrEmpty without observations. The Effect is the
+// sample odds ratio with Woolf's interval; ConditionalOddsRatio has the exact one.
 //
 // Fisher, Statistical Methods for Research Workers, 5th ed. 1934, §21.02.
 func Fisher(f Fourfold) (ExactP, error) {
 	if f.n == 0 {
 		return ExactP{}, ErrEmpty
 	}
-	if f.degenerate() {
-		return certain(), nil
+	e := certain()
+	if h := newHypergeometric(f); h.lo != h.hi {
+		below, above := h.tails(f.a), h.tailsFrom(f.a)
+		e = newExactP(f.lnProb(), below.lnLower(), above.lnUpper())
+		e.fill(h.twoSided(&e))
 	}
-	h := newHypergeometric(f)
-	below, above := h.tails(f.a), h.tailsFrom(f.a)
-	e := ExactP{LnObserved: f.lnProb(), LnLess: below.lnLower(), LnGreater: above.lnUpper()}
-	if h.lo == h.hi {
-		return certain(), nil
-	}
-	tied := h.twoSided(&e)
-	e.fill(tied)
+	f.describe(&e.Result, "Fisher exact")
 	return e, nil
 }
 
-// certain is the exact test when only one outcome is possible.
-func certain() ExactP {
-	e := ExactP{}
-	e.fill(1)
-	return e
+// Blaker is Fisher's exact test with Blaker's two-sided p-value: the smaller tail that holds the observed table, and of the
+// other tail as much as is no more probable than that one,
+//
+//	p = P(γ(X) ≤ γ(observed)),   γ(x) = min(P(X ≤ x), P(X ≥ x)).
+//
+// It is never greater than the central p-value, and the odds ratios that it does not reject are a connected set more often than
+// those of Fisher's. Tails within a relative 1e-11 of each other count as equal. With an empty margin p is 1; ErrEmpty without
+// observations.
+//
+// Blaker, Can. J. Stat. 28 (2000).
+func Blaker(f Fourfold) (Result, error) {
+	if f.n == 0 {
+		return Result{}, ErrEmpty
+	}
+	r := Result{DF: NoDF, P: 1}
+	f.describe(&r, "Fisher exact, Blaker")
+	if h := newHypergeometric(f); h.lo != h.hi {
+		r.LnP = h.blaker(f.a)
+		r.P = exp(r.LnP)
+	}
+	return r, nil
+}
+
+// blaker is ln p at the first cell k.
+func (h hypergeometric) blaker(k uint64) float64 {
+	at, from := h.tails(k), h.tailsFrom(k)
+	less, greater := at.lnLower(), from.lnUpper()
+	small := math.Min(less, greater)
+	bound := small + float64(1e-11*math.Max(1, -small))
+	other := math.Inf(-1)
+	if less <= greater {
+		j := searchUint64(k+1, h.hi+1, func(j uint64) bool { t := h.tailsFrom(j); return t.lnUpper() <= bound })
+		if j <= h.hi {
+			t := h.tailsFrom(j)
+			other = t.lnUpper()
+		}
+	} else {
+		j := searchUint64(h.lo, k, func(j uint64) bool { t := h.tails(j); return t.lnLower() > bound })
+		if j > h.lo {
+			t := h.tails(j - 1)
+			other = t.lnLower()
+		}
+	}
+	return math.Min(0, logAdd(small, other))
+}
+
+// describe adds to a test of the table what does not depend on the test: its size, smallest expected count and odds ratio. The
+// Statistic is the first cell.
+func (f Fourfold) describe(r *Result, method string) {
+	r.Method, r.Statistic, r.N, r.MinExpected = method, float64(f.a), f.n, f.minExpected()
+	r.Rows, r.Cols = f.levels()
+	r.Effect = f.OddsRatio(DefaultLevel)
+	if r.Rows == 1 || r.Cols == 1 {
+		r.Warnings = r.Warnings.with(Warning{Kind: OneLevel})
+	}
+	if f.n > hugeN {
+		r.Warnings = r.Warnings.with(Warning{Kind: HugeCounts})
+	}
 }
 
 // twoSided finds the outcomes beyond the mode that are no more probable than the observed one, sets LnP, and says how

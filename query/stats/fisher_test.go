@@ -224,3 +224,62 @@ func TestMiettinenNurminenLimits(t *testing.T) {
 		t.Error(m)
 	}
 }
+
+// TestBlaker compares with the definition, in rational numbers.
+func TestBlaker(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 62))
+	tables := []Fourfold{fourfold(3, 1, 1, 3), fourfold(0, 5, 5, 0), fourfold(5, 0, 0, 5), fourfold(10, 0, 2, 3)}
+	for range 300 {
+		tables = append(tables, fourfold(r.Uint64N(9), r.Uint64N(9), r.Uint64N(9), r.Uint64N(9)))
+	}
+	for _, f := range tables {
+		if f.n == 0 {
+			continue
+		}
+		got, err := Blaker(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		central, _ := Fisher(f)
+		if want := blakerByHand(f); math.Abs(got.P-want) > 1e-12*want || got.P > central.Central*(1+1e-12) {
+			t.Fatalf("%+v: %v, want %v, central %v", f, got.P, want, central.Central)
+		}
+		checkP(t, "Blaker", got.P, got.LnP)
+	}
+	if _, err := Blaker(Fourfold{}); !errors.Is(err, ErrEmpty) {
+		t.Error(err)
+	}
+}
+
+func blakerByHand(f Fourfold) float64 {
+	h := newHypergeometric(f)
+	weights, total := []*big.Int{}, new(big.Int)
+	for k := h.lo; k <= h.hi; k++ {
+		w := new(big.Int).Mul(new(big.Int).Binomial(int64(f.r1), int64(k)), new(big.Int).Binomial(int64(f.r2), int64(f.c1-k)))
+		weights, total = append(weights, w), total.Add(total, w)
+	}
+	gamma := func(i int) *big.Int {
+		below, above := new(big.Int), new(big.Int)
+		for j, w := range weights {
+			if j <= i {
+				below.Add(below, w)
+			}
+			if j >= i {
+				above.Add(above, w)
+			}
+		}
+		if below.Cmp(above) < 0 {
+			return below
+		}
+		return above
+	}
+	sum := new(big.Int)
+	observed := gamma(int(f.a - h.lo))
+	for i, w := range weights {
+		if gamma(i).Cmp(observed) <= 0 {
+			sum.Add(sum, w)
+		}
+	}
+	p, _ := new(big.Rat).SetFrac(sum, total).Float64()
+	return p
+}

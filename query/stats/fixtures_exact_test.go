@@ -94,6 +94,7 @@ var _ = register(map[string]leafCheck{
 	ofFourfold + "log_odds_ratio_se":              onFourfold(ase, func(f Fourfold) any { return f.LnOddsRatio() }),
 	ofFourfold + "odds_ratio_haldane_anscombe":    onFourfold(stat, func(f Fourfold) any { return f.HaldaneAnscombe() }),
 	ofFourfold + "odds_ratio_conditional_mle":     onFourfold(exactP, func(f Fourfold) any { return f.ConditionalOddsRatio(0.95) }),
+	ofFourfold + "phi_signed":                     onFourfold(stat, func(f Fourfold) any { return f.PhiSigned() }),
 	ofFourfold + "yules_q":                        onFourfold(stat, func(f Fourfold) any { return f.YulesQ() }),
 	ofFourfold + "yules_y":                        onFourfold(stat, func(f Fourfold) any { return f.YulesY() }),
 	ofFourfold + "risk_row1":                      onFourfold(stat, func(f Fourfold) any { m, _ := f.Risks(); return m }),
@@ -115,10 +116,10 @@ var _ = register(map[string]leafCheck{
 	ofFourfold + "two_proportion_z_pooled.p_two_sided":     onZ(pValue, func(r Result) float64 { return r.P }),
 	ofFourfold + "two_proportion_z_pooled.log_p_two_sided": onZ(lnP, func(r Result) float64 { return r.LnP }),
 
-	ofFourfold + "unconditional.boschloo_two_sided":       onUnconditional(Boschloo, func(p UnconditionalP) float64 { return p.TwoSided }),
+	ofFourfold + "unconditional.boschloo_two_sided":       onUnconditional(Boschloo, func(p UnconditionalP) float64 { return p.P }),
 	ofFourfold + "unconditional.barnard_pooled_less":      onUnconditional(Barnard, func(p UnconditionalP) float64 { return p.Less }),
 	ofFourfold + "unconditional.barnard_pooled_greater":   onUnconditional(Barnard, func(p UnconditionalP) float64 { return p.Greater }),
-	ofFourfold + "unconditional.barnard_pooled_two_sided": onUnconditional(Barnard, func(p UnconditionalP) float64 { return p.TwoSided }),
+	ofFourfold + "unconditional.barnard_pooled_two_sided": onUnconditional(Barnard, func(p UnconditionalP) float64 { return p.P }),
 
 	"stratified.stratified_2x2.exact_conditional.p_less":      onConditionalStrata(func(e ExactP) float64 { return e.Less }),
 	"stratified.stratified_2x2.exact_conditional.p_greater":   onConditionalStrata(func(e ExactP) float64 { return e.Greater }),
@@ -128,15 +129,11 @@ var _ = register(map[string]leafCheck{
 	"two_way.fisher_rxc.p_exact": {ratio, fisherOf},
 
 	"one_way.anytime_log_e_dirichlet1": {stat, func(f *fixture, _ []int) any {
-		shares := make([]float64, f.counts.Len())
-		for j := range shares {
-			shares[j] = toFloat(f.at("probs", j))
-		}
-		e, err := MultinomialE(f.counts, shares)
+		e, err := MultinomialE(f.counts, f.shares)
 		if err != nil {
 			return err
 		}
-		return e.LnE
+		return e.LnE()
 	}},
 })
 

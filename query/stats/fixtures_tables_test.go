@@ -110,7 +110,6 @@ var _ = register(map[string]leafCheck{
 	"one_way.pearson_residuals[]":       {stat, func(f *fixture, at []int) any { return fitAt(f, at).Pearson }},
 	"one_way.adjusted_residuals[]":      {stat, func(f *fixture, at []int) any { return fitAt(f, at).Adjusted }},
 	"two_way.mutual_info":               {stat, func(f *fixture, _ []int) any { return one(MutualInformation(f.t)) }},
-	"two_way.two_by_two.phi_signed":     {stat, func(f *fixture, _ []int) any { return PhiSigned(f.t) }},
 })
 
 func one(m Measure, err error) any {

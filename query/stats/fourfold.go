@@ -56,15 +56,24 @@ func (f Fourfold) determinant() float64 { return residualFloat(f.n, f.a, f.r1, f
 // degenerate reports whether a margin is empty, so that nothing can vary.
 func (f Fourfold) degenerate() bool { return f.r1 == 0 || f.r2 == 0 || f.c1 == 0 || f.c2 == 0 }
 
+// levels counts the rows and columns that are not empty.
+func (f Fourfold) levels() (rows, cols int) {
+	rows, _ = levels([]uint64{f.r1, f.r2})
+	cols, _ = levels([]uint64{f.c1, f.c2})
+	return rows, cols
+}
+
 // transpose exchanges rows and columns.
 func (f Fourfold) transpose() Fourfold { return fourfold(f.a, f.c, f.b, f.d) }
 
-// minExpected is the smallest expected count under independence.
+// minExpected is the smallest expected count under independence, over rows and columns that are not empty.
 func (f Fourfold) minExpected() float64 {
 	if f.n == 0 {
 		return 0
 	}
-	return float64(min(f.r1, f.r2)) * (float64(min(f.c1, f.c2)) / float64(f.n))
+	_, row := levels([]uint64{f.r1, f.r2})
+	_, col := levels([]uint64{f.c1, f.c2})
+	return mul128(row, col).float() / float64(f.n)
 }
 
 // pearson is Pearson's chi-square, n·(ad−bc)²/(r1·r2·c1·c2), with the bits that ChiSquare gives; 0 for a degenerate
@@ -82,9 +91,6 @@ func (f Fourfold) lnOddsRatio() float64 {
 	ratio := f.determinant() / b / c
 	if math.Abs(ratio) < 0.5 {
 		return log1p(ratio)
-	}
-	if ratio > 1e300 || ratio <= -1 {
-		return log(a) + log(d) - log(b) - log(c)
 	}
 	return log(a/b) + log(d/c)
 }

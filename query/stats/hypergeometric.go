@@ -38,17 +38,6 @@ func (f Fourfold) lnProb() float64 {
 	return math.Min(0, margins-cells-f.halfG())
 }
 
-// deviance is (1+d)·ln(1+d) − d, without cancellation: the share of a cell in ½G, in units of its expected count.
-func deviance(d float64) float64 {
-	if d <= -1 {
-		return 1
-	}
-	if math.Abs(d) < 0.5 {
-		return float64(d*d) + float64((1+d)*log1pmx(d))
-	}
-	return float64((1+d)*log1p(d)) - d
-}
-
 // lnFactorialRest is ln x! − x·ln x + x.
 func lnFactorialRest(x float64) float64 {
 	if x == 0 {
@@ -154,7 +143,7 @@ func (f Fourfold) lnWeightRatio(t float64) float64 {
 			move = -t
 		}
 		u := move / x
-		sum += float64(x*deviance(u)) + float64(log1p(u)/2) + (1/(x+move)-1/x)/12
+		sum += float64(x*divergenceG(u)) + float64(log1p(u)/2) + (1/(x+move)-1/x)/12
 	}
 	return -sum
 }

@@ -36,6 +36,7 @@ type MonteCarlo struct {
 	threshold  float64   // a draw counts when its statistic is at least this
 	inverse    []float64 // 1/k
 	deck       []uint16  // the column of each observation, in order; nil where cells are drawn instead
+	about      Result    // all of the result but its p-value
 }
 
 // NewMonteCarlo prepares the draws. ErrEmpty without observations; ErrArgument above 2²² observations or 2¹⁶ cells, where
@@ -57,10 +58,30 @@ func NewMonteCarlo(t *Table, by MonteCarloStatistic, seed uint64) (*MonteCarlo, 
 		}
 	}
 	m.prepare()
+	m.describe(t, d)
 	// Equal statistics come out equal to a few ulp of the sum, whatever the order of their cells.
 	observed := m.statistic(d.cells)
 	m.threshold = observed - float64(1e-11*math.Max(1e-300, math.Abs(observed)))
 	return m, nil
+}
+
+// describe fills what a result says beside its p-value.
+func (m *MonteCarlo) describe(t *Table, d *reduced) {
+	r, _ := ChiSquare(t) // it has observations
+	m.about = Result{Method: "Monte Carlo, Pearson chi-square", Statistic: r.Statistic, DF: NoDF, N: d.n, Rows: d.r, Cols: d.c,
+		MinExpected: r.MinExpected, Effect: r.Effect}
+	if d.r == 1 || d.c == 1 {
+		m.about.Warnings = m.about.Warnings.with(Warning{Kind: OneLevel})
+	}
+	if m.by == ByProbability {
+		m.about.Method, m.about.Statistic = "Monte Carlo, Fisher", -m.ln[d.n]
+		for _, totals := range [][]uint64{d.rows, d.cols} {
+			for _, v := range totals {
+				m.about.Statistic += m.ln[v]
+			}
+		}
+		m.about.Statistic = math.Min(0, m.about.Statistic-m.statistic(d.cells))
+	}
 }
 
 // deckPerCell is the number of observations per free cell up to which a draw deals every observation: a card costs about
@@ -241,25 +262,30 @@ func mix64(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// A MonteCarloP is an estimated p-value. P = (exceedances+1)/(draws+1) keeps the error of the first kind below the level
-// whatever the number of draws; [Low, High] is the Clopper–Pearson interval of the exact p-value.
+// A MonteCarloP is the result of a Monte Carlo test. P = (exceedances+1)/(draws+1) keeps the error of the first kind below the
+// level whatever the number of draws; [Low, High] is the Clopper–Pearson interval of the exact p-value. The Statistic is Pearson's,
+// or the natural logarithm of the observed table's probability; the Effect is the bias-corrected V.
 type MonteCarloP struct {
-	P, Low, High float64
-	Exceedances  uint64
-	Draws        uint64
+	Result
+	Low, High   float64
+	Exceedances uint64
+	Draws       uint64
 }
 
-// FinishMonteCarlo makes a p-value of the exceedances among draws, with an interval at the given level.
-func FinishMonteCarlo(exceedances, draws uint64, level float64) (MonteCarloP, error) {
+// Finish makes a p-value of the exceedances among draws, with an interval at the given level. Errors: ErrEmpty without draws;
+// ErrArgument for more exceedances than draws or a level outside (0, 1).
+func (m *MonteCarlo) Finish(exceedances, draws uint64, level float64) (MonteCarloP, error) {
 	share, err := Proportion(exceedances, draws, level, ClopperPearson)
 	if err != nil {
 		return MonteCarloP{}, err
 	}
-	return MonteCarloP{P: (float64(exceedances) + 1) / (float64(draws) + 1), Low: share.Low, High: share.High,
-		Exceedances: exceedances, Draws: draws}, nil
+	p := MonteCarloP{Result: m.about, Low: share.Low, High: share.High, Exceedances: exceedances, Draws: draws}
+	p.P = (float64(exceedances) + 1) / (float64(draws) + 1)
+	p.LnP = log(p.P)
+	return p, nil
 }
 
-// Run makes draws 0…draws−1 on all processors and finishes. The answer does not depend on how many there are.
+// Run makes draws 0…draws−1 on all processors and finishes; errors as Finish. The answer does not depend on how many there are.
 func (m *MonteCarlo) Run(draws uint64, level float64) (MonteCarloP, error) {
 	workers := uint64(max(1, min(runtime.GOMAXPROCS(0), 64)))
 	counts := make([]uint64, workers)
@@ -274,7 +300,7 @@ func (m *MonteCarlo) Run(draws uint64, level float64) (MonteCarloP, error) {
 	for _, c := range counts {
 		total += c
 	}
-	return FinishMonteCarlo(total, draws, level)
+	return m.Finish(total, draws, level)
 }
 
 // shareOf is where part w of a range of draws begins.

@@ -113,7 +113,7 @@ func TestMonteCarloRefusals(t *testing.T) {
 	if _, err := NewMonteCarlo(mustTable(t, [][]int64{{1 << 30, 0}, {0, 1}}), ByPearson, 1); !errors.Is(err, ErrArgument) {
 		t.Error(err)
 	}
-	if _, err := FinishMonteCarlo(0, 0, 0.95); !errors.Is(err, ErrEmpty) {
+	if _, err := new(MonteCarlo).Finish(0, 0, 0.95); !errors.Is(err, ErrEmpty) {
 		t.Error(err)
 	}
 	if _, err := FisherRxC(mustTable(t, [][]int64{{0, 0}})); !errors.Is(err, ErrEmpty) {

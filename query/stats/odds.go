@@ -69,27 +69,32 @@ func (f Fourfold) yule(name string, half float64) Measure {
 	return measure(name, t/(t+2))
 }
 
-// Phi is √(X²/n) with the sign of ad−bc; undefined with an empty margin.
-func (f Fourfold) Phi() Measure {
+// PhiSigned is √(X²/n) with the sign of ad−bc, the correlation of rows and columns, −1…1; undefined with an empty margin.
+func (f Fourfold) PhiSigned() Measure {
 	if f.degenerate() {
 		return undefined("phi_signed")
 	}
 	det := f.determinant()
 	root := math.Sqrt(float64(f.r1)) * math.Sqrt(float64(f.c1))
-	return measure("phi_signed", det/root/(math.Sqrt(float64(f.r2))*math.Sqrt(float64(f.c2))))
+	phi := det / root / (math.Sqrt(float64(f.r2)) * math.Sqrt(float64(f.c2)))
+	return measure("phi_signed", math.Max(-1, math.Min(1, phi)))
 }
 
 // TwoProportionZ compares the shares a/r1 and c/r2 by the pooled z statistic, which is the signed root of Pearson's X².
-// With an empty margin z is 0 and p is 1; ErrEmpty without observations.
+// The Effect is the risk difference with Newcombe's interval. With an empty margin z is 0 and p is 1; ErrEmpty without
+// observations.
 func TwoProportionZ(f Fourfold) (Result, error) {
 	if f.n == 0 {
 		return Result{}, ErrEmpty
 	}
-	r := Result{Method: "two proportions, pooled z", DF: NoDF, P: 1, N: f.n, Rows: 2, Cols: 2, MinExpected: f.minExpected(),
-		Effect: f.RiskDifference(DefaultLevel, Newcombe)}
+	r := Result{DF: NoDF, P: 1}
+	f.describe(&r, "two proportions, pooled z")
+	r.Statistic, r.Effect = 0, f.RiskDifference(DefaultLevel, Newcombe)
 	if f.degenerate() {
-		r.Warnings = r.Warnings.with(Warning{Kind: OneLevel})
 		return r, nil
+	}
+	if r.MinExpected < 5 {
+		r.Warnings = r.Warnings.with(Warning{Kind: ExpectedBelow5})
 	}
 	r.Statistic = math.Copysign(math.Sqrt(f.pearson()), f.determinant())
 	r.P, r.LnP = NormalTwoSided(r.Statistic)

@@ -7,7 +7,7 @@ import "math"
 //	X² = (b − c)²/(b + c)  on one degree of freedom.
 //
 // Without a discordant pair the statistic is 0 and p is 1, with a warning NoDiscordantPairs; below 25 of them a warning
-// SmallSample: use McNemarExact. The Effect is the odds ratio b/c of the pairs. Errors: ErrEmpty; ErrShape unless 2×2.
+// SmallSample: use McNemarExact. The Effect is the odds ratio b/c of the pairs with its exact interval. Errors: ErrEmpty; ErrShape unless 2×2.
 //
 // McNemar, Psychometrika 12 (1947).
 func McNemar(p Pairs) (Result, error) { return p.mcnemar("McNemar", 0) }
@@ -41,20 +41,16 @@ func (p Pairs) mcnemar(method string, correction uint64) (Result, error) {
 	if b+c == 0 {
 		df = 0
 	}
-	r := p.t.shaped(chiSquareResult(method, x, df, p.t.N()))
-	r.Effect = oddsOfPairs(b, c)
-	if b+c < 25 {
-		w := Warning{Kind: SmallSample}
-		if b+c == 0 {
-			w.Kind = NoDiscordantPairs
-		}
-		r.Warnings = r.Warnings.with(w)
+	r := chiSquareResult(method, x, df, p.t.N())
+	p.note(&r, b, c)
+	if b+c > 0 && b+c < 25 {
+		r.Warnings = r.Warnings.with(Warning{Kind: SmallSample})
 	}
 	return r, nil
 }
 
 // McNemarExact is McNemar's test without an approximation: given b + c discordant pairs, b is binomial with share ½. Its
-// MidP counts the observed outcome half and is the one to prefer. Without a discordant pair every p is 1. Errors as McNemar.
+// MidP counts the observed outcome half and is the one to prefer; the Statistic is b. Without a discordant pair every p is 1. Errors as McNemar.
 //
 // Fagerland, Lydersen & Laake, BMC Med. Res. Methodol. 13 (2013).
 func McNemarExact(p Pairs) (ExactP, error) {
@@ -62,21 +58,44 @@ func McNemarExact(p Pairs) (ExactP, error) {
 	switch {
 	case err != nil:
 		return ExactP{}, err
-	case b+c == 0:
-		return certain(), nil
 	}
-	return BinomialTest(b, b+c, 0.5)
+	e := certain()
+	if b+c > 0 {
+		e = binomialTest(b, b+c, 0.5)
+	}
+	e.Method, e.Statistic = "McNemar exact", float64(b)
+	p.note(&e.Result, b, c)
+	return e, nil
 }
 
-// oddsOfPairs is b/c, the conditional maximum likelihood estimate of the odds ratio: +Inf for c = 0 < b.
-func oddsOfPairs(b, c uint64) Measure {
-	switch {
-	case b == 0 && c == 0:
-		return undefined("odds_ratio_paired")
-	case c == 0:
-		return measure("odds_ratio_paired", math.Inf(1))
+// note adds what every form of McNemar's test has.
+func (p Pairs) note(r *Result, b, c uint64) {
+	*r = p.t.shaped(*r)
+	r.N, r.Effect = p.t.N(), oddsOfPairs(b, c, DefaultLevel)
+	if b+c == 0 {
+		r.Warnings = r.Warnings.with(Warning{Kind: NoDiscordantPairs})
 	}
-	return measure("odds_ratio_paired", float64(b)/float64(c))
+}
+
+// oddsOfPairs is b/c, the conditional maximum likelihood estimate of the odds ratio, +Inf for c = 0 < b, with the exact
+// interval: the odds of Clopper and Pearson's limits for b in b+c.
+func oddsOfPairs(b, c uint64, level float64) Measure {
+	const name = "odds_ratio_paired"
+	if b == 0 && c == 0 {
+		return undefined(name)
+	}
+	m := measure(name, float64(b)/float64(c))
+	fb, fc, target := float64(b), float64(c), log((1-level)/2)
+	m.Level, m.High = level, math.Inf(1)
+	if b > 0 {
+		x, y := betaQuantile(target, false, fb, fc+1)
+		m.Low = x / y
+	}
+	if c > 0 {
+		x, y := betaQuantile(target, true, fb+1, fc)
+		m.High = x / y
+	}
+	return m
 }
 
 // Bowker tests a square table of pairs for symmetry,
@@ -230,71 +249,4 @@ func Kappa(p Pairs, w KappaWeights) (Measure, error) {
 		return float64(w.weight(i, j, k)*qe)/float64(qe*qe) - float64((rowMean[i]+colMean[j])*qo)/float64(qe*qe)
 	}))
 	return m, nil
-}
-
-// CochranQ tests whether k treatments have the same share of successes on the same subjects, from counts of response
-// patterns: pattern p has 1 in the treatments that succeeded, and was seen counts[p] times. With G_j successes of
-// treatment j and L successes of a subject,
-//
-//	Q = (k−1)·[k ΣG² − (ΣG)²]/(k ΣL − ΣL²)  on k−1 degrees of freedom.
-//
-// Subjects with all or no successes say nothing. Errors: ErrEmpty; ErrShape for patterns of different length or another
-// number of counts; CountErrors.
-//
-// Cochran, Biometrika 37 (1950).
-func CochranQ(patterns [][]bool, counts []int64) (Result, error) {
-	if len(patterns) != len(counts) {
-		return Result{}, shapeError("%d patterns, %d counts", len(patterns), len(counts))
-	}
-	c, err := NewCounts(counts)
-	if err != nil {
-		return Result{}, err
-	}
-	if c.n == 0 {
-		return Result{}, ErrEmpty
-	}
-	k := len(patterns[0])
-	wins := make([]uint64, k)
-	var down i256 // Σ L(k − L)
-	for p, pattern := range patterns {
-		if len(pattern) != k {
-			return Result{}, shapeError("pattern %d has %d responses, the first %d", p, len(pattern), k)
-		}
-		var l uint64
-		for j, yes := range pattern {
-			if yes {
-				l++
-				wins[j] += uint64(counts[p])
-			}
-		}
-		down.addMul(mul128(l, uint64(k)-l), uint64(counts[p]))
-	}
-	r := chiSquareResult("Cochran Q", cochranQ(wins, down), cochranDF(k, down), c.n)
-	r.Rows, r.Cols = 1, k
-	if r.DF == 0 {
-		r.Warnings = r.Warnings.with(Warning{Kind: ZeroVariance})
-	}
-	return r, nil
-}
-
-func cochranDF(k int, down i256) int64 {
-	if down == (i256{}) {
-		return 0
-	}
-	return int64(k - 1)
-}
-
-// cochranQ takes k ΣG² − (ΣG)² as the sum of squared differences over all pairs of treatments, which cannot cancel.
-func cochranQ(wins []uint64, down i256) float64 {
-	if down == (i256{}) {
-		return 0
-	}
-	var up i256
-	for i, a := range wins {
-		for _, b := range wins[:i] {
-			d := max(a, b) - min(a, b)
-			up.addU128(mul128(d, d))
-		}
-	}
-	return up.wide().mul(wideFrom(float64(len(wins) - 1))).div(down.wide()).float()
 }

@@ -232,10 +232,7 @@ func (p *Partial) UnmarshalBinary(b []byte) error {
 	}
 	got.sums = make([]Sum, bits.OnesCount16(uint16(got.kinds)))
 	for k := range got.sums {
-		got.sums[k] = r.sum()
-		if got.sums[k].special != 0 || got.sums[k].negative() {
-			r.bad = true // every term is finite and at least 0
-		}
+		got.sums[k] = r.finiteSum(false) // every term is finite and at least 0
 	}
 	if err := r.end(); err != nil {
 		return err

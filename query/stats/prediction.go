@@ -103,12 +103,6 @@ func Lambda(m *Margins, x *Maxima) (colGivenRow, rowGivenCol, symmetric Measure,
 		ratio("lambda_symmetric", wide(cu).add(wide(ru)), wide(cd).add(wide(rd))), nil
 }
 
-func (a *Association) lambdas(t *Table) {
-	x := NewMaxima(t.rows, t.cols)
-	t.each(x.Add)
-	a.LambdaColGivenRow, a.LambdaRowGivenCol, a.LambdaSymmetric, _ = Lambda(t.margins, x)
-}
-
 // Tau finishes Goodman and Kruskal's τ from a partial with KindTauCols and KindTauRows: the share of the Gini variation
 // of one variable that the other explains, 0…1. From column predicted by row, in a form that is 0 under independence
 // without cancelling,
@@ -118,10 +112,8 @@ func (a *Association) lambdas(t *Table) {
 // f must be the frame of the whole table. Undefined when df = 0. Errors as ChiSquare.
 //
 // Goodman & Kruskal, J. Am. Stat. Assoc. 49 (1954), §9.
-func (f *Frame) Tau(p *Partial) (colGivenRow, rowGivenCol Measure, err error) { return f.tau(p) }
-
-func (f *Frame) tau(p *Partial) (cols, rows Measure, err error) {
-	cols, rows = undefined("gk_tau_col_given_row"), undefined("gk_tau_row_given_col")
+func (f *Frame) Tau(p *Partial) (colGivenRow, rowGivenCol Measure, err error) {
+	cols, rows := undefined("gk_tau_col_given_row"), undefined("gk_tau_row_given_col")
 	for _, k := range []Kinds{KindTauCols, KindTauRows} {
 		if err := f.check(p, k); err != nil {
 			return cols, rows, err

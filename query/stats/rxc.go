@@ -11,7 +11,8 @@ import (
 const rxcWorkMax = 20_000_000
 
 // FisherRxC is Fisher's exact test of a table of any shape: the probability, given both margins, of the tables that are no
-// more probable than the observed one; ties are found exactly. ErrEmpty without observations, ErrArgument for a table whose
+// more probable than the observed one; ties are found exactly. The Statistic is the natural logarithm of the observed table's
+// probability, the Effect the bias-corrected V. ErrEmpty without observations, ErrArgument for a table whose
 // enumeration would be too long: use MonteCarlo then.
 //
 // Freeman & Halton 1951; the enumeration goes column by column over the sorted remaining row totals, as in the network
@@ -21,7 +22,8 @@ func FisherRxC(t *Table) (Result, error) {
 		return Result{}, ErrEmpty
 	}
 	d := t.reduced()
-	r := Result{Method: "Fisher exact", DF: NoDF, P: 1, N: t.N(), Rows: d.r, Cols: d.c}
+	r := Result{Method: "Fisher-Freeman-Halton exact", DF: NoDF, P: 1, N: t.N(), Rows: d.r, Cols: d.c, MinExpected: t.frame.MinExpected()}
+	r.Effect, _ = CramersVCorrected(t)
 	if d.r < 2 || d.c < 2 {
 		r.Warnings = r.Warnings.with(Warning{Kind: OneLevel})
 		return r, nil
@@ -30,6 +32,7 @@ func FisherRxC(t *Table) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	r.Statistic = math.Min(0, e.observed-e.rest(e.rows))
 	p, err := e.run()
 	if err != nil {
 		return Result{}, err

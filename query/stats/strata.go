@@ -1,6 +1,9 @@
 package stats
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // CMH tests 2×2 tables in strata for a common association, given the stratum: Cochran-Mantel-Haenszel,
 //
@@ -11,11 +14,37 @@ import "math"
 // its 95 % interval. Errors: ErrEmpty; ErrShape unless strata are 2×2.
 //
 // Mantel & Haenszel, J. Natl. Cancer Inst. 22 (1959).
-func CMH(s *Strata) (Result, error) { return s.cmh("Cochran-Mantel-Haenszel", false) }
+func CMH(s *Strata) (Result, error) {
+	x, err := s.sums()
+	if err != nil {
+		return Result{}, err
+	}
+	return x.CMH()
+}
 
 // CMHCorrected is CMH with continuity correction: |Σ(a − E)| is reduced by ½, or to 0.
 func CMHCorrected(s *Strata) (Result, error) {
-	return s.cmh("Cochran-Mantel-Haenszel with continuity correction", true)
+	x, err := s.sums()
+	if err != nil {
+		return Result{}, err
+	}
+	return x.CMHCorrected()
+}
+
+// MantelHaenszel is the common odds ratio of 2×2 tables in strata, Σ(ad/n)/Σ(bc/n), with the interval of Robins, Breslow
+// and Greenland at the given level; SE is the standard error of its logarithm. +Inf when every bc is 0, undefined when every
+// ad is as well. Errors: ErrEmpty; ErrShape unless strata are 2×2; ErrArgument for a level outside (0, 1).
+//
+// Robins, Breslow & Greenland, Biometrics 42 (1986).
+func MantelHaenszel(s *Strata, level float64) (Measure, error) {
+	if err := checkLevel(level); err != nil {
+		return Measure{}, err
+	}
+	x, err := s.sums()
+	if err != nil {
+		return Measure{}, err
+	}
+	return x.MantelHaenszel(level)
 }
 
 // fourfolds are the strata as 2×2 tables.
@@ -34,48 +63,72 @@ func (s *Strata) fourfolds() ([]Fourfold, error) {
 	return all, nil
 }
 
-func (s *Strata) cmh(method string, corrected bool) (Result, error) {
+func (s *Strata) sums() (*StrataSums, error) {
 	all, err := s.fourfolds()
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	var diff, variance wide
-	skipped := uint64(0)
-	for _, f := range all {
-		if f.degenerate() {
-			skipped++
-			continue
-		}
-		n := wideFromUint(f.n)
-		diff = diff.add(f.excess())
-		up := mul128(f.r1, f.r2).wide().mul(mul128(f.c1, f.c2).wide())
-		variance = variance.add(up.div(n).div(n).div(wideFromUint(f.n - 1)))
-	}
-	x, df := 0.0, int64(0)
-	if variance.hi > 0 {
-		df = 1
-		y := diff.abs()
-		if corrected {
-			y = y.sub(wideFrom(0.5))
-		}
-		if y.hi > 0 {
-			x = y.mul(y).div(variance).float()
-		}
-	}
-	r := chiSquareResult(method, x, df, s.n)
-	r.Rows, r.Cols = 2, 2
-	s.noteSkipped(&r, skipped)
-	r.Effect = mantelHaenszel(all, 0.95)
-	return r, nil
+	return sumStrata(all)
 }
 
-func (s *Strata) noteSkipped(r *Result, skipped uint64) {
-	if r.DF == 0 {
-		r.Warnings = r.Warnings.with(Warning{Kind: ZeroVariance})
+func sumStrata(all []Fourfold) (*StrataSums, error) {
+	x := &StrataSums{}
+	for _, f := range all {
+		if err := x.Add(f); err != nil {
+			return nil, err
+		}
 	}
-	if skipped > 0 {
-		r.Warnings = r.Warnings.with(Warning{Kind: StrataSkipped, Affected: skipped, Total: uint64(len(s.tables))})
+	return x, nil
+}
+
+// StrataSums are the sums over 2×2 strata that the tests of Cochran, Mantel and Haenszel decompose into, and the first of two
+// rounds of the tests of homogeneity; see HomogeneitySums. Each stratum must be added once, whole, by one holder. They merge in
+// any order; equal shares have equal bits. The zero value holds no stratum. It belongs to one goroutine.
+type StrataSums struct {
+	strata      uint64
+	informative uint64 // strata without an empty margin
+	full        uint64 // strata without an empty cell
+	n           uint64
+
+	excess, variance Sum // Σ (a − E), Σ Var
+	ad, bc           Sum // Σ ad/n, Σ bc/n
+	pr, cross, qs    Sum // Σ PR, Σ (PS + QR), Σ QS of Robins, Breslow and Greenland
+	weight, weighted Sum // Σ w and Σ w·ln OR of Woolf
+}
+
+// Add counts one stratum. The error is ErrOverflow, when all strata together have more than 2⁶⁴−1 observations; it changes nothing.
+func (x *StrataSums) Add(f Fourfold) error {
+	total, ok := addU64(x.n, f.n)
+	if !ok {
+		return ErrOverflow
 	}
+	x.n = total
+	x.strata++
+	if f.n == 0 {
+		return nil
+	}
+	n := wideFromUint(f.n)
+	ad, bc := mul128(f.a, f.d).wide().div(n), mul128(f.b, f.c).wide().div(n)
+	x.ad.addWide(ad)
+	x.bc.addWide(bc)
+	p, q := float64(f.a+f.d)/float64(f.n), float64(f.b+f.c)/float64(f.n)
+	x.pr.Add(p * ad.float())
+	x.cross.Add(p * bc.float())
+	x.cross.Add(q * ad.float())
+	x.qs.Add(q * bc.float())
+	if f.degenerate() {
+		return nil
+	}
+	x.informative++
+	x.excess.addWide(f.excess())
+	up := mul128(f.r1, f.r2).wide().mul(mul128(f.c1, f.c2).wide())
+	x.variance.addWide(up.div(n).div(n).div(wideFromUint(f.n - 1)))
+	if w, ln, ok := f.woolf(); ok {
+		x.full++
+		x.weight.Add(w)
+		x.weighted.Add(w * ln)
+	}
+	return nil
 }
 
 // excess is a − R₁C₁/n = D/n.
@@ -88,38 +141,122 @@ func (f Fourfold) excess() wide {
 	return e
 }
 
-// MantelHaenszel is the common odds ratio of 2×2 tables in strata, Σ(ad/n)/Σ(bc/n), with the interval of Robins, Breslow
-// and Greenland at the given level; SE is the standard error of its logarithm. +Inf when every bc is 0, undefined when every
-// ad is as well. Errors: ErrEmpty; ErrShape unless strata are 2×2; ErrArgument for a level outside (0, 1).
-//
-// Robins, Breslow & Greenland, Biometrics 42 (1986).
-func MantelHaenszel(s *Strata, level float64) (Measure, error) {
-	if !(level > 0 && level < 1) {
-		return Measure{}, argumentError("level %v lies outside (0, 1)", level)
+// Merge adds another holder's strata. The error is ErrOverflow; it leaves x unchanged.
+func (x *StrataSums) Merge(o *StrataSums) error {
+	n, ok := addU64(x.n, o.n)
+	if !ok {
+		return ErrOverflow
 	}
-	all, err := s.fourfolds()
-	if err != nil {
-		return Measure{}, err
+	x.n = n
+	x.strata, x.informative, x.full = x.strata+o.strata, x.informative+o.informative, x.full+o.full
+	for k, s := range x.all() {
+		s.Merge(o.all()[k])
 	}
-	return mantelHaenszel(all, level), nil
+	return nil
 }
 
-func mantelHaenszel(all []Fourfold, level float64) Measure {
-	var r, s wide
-	var pr, cross, qs Sum
-	for _, f := range all {
-		if f.n == 0 {
-			continue
-		}
-		n := wideFromUint(f.n)
-		rk, sk := mul128(f.a, f.d).wide().div(n), mul128(f.b, f.c).wide().div(n)
-		r, s = r.add(rk), s.add(sk)
-		p, q := float64(f.a+f.d)/float64(f.n), float64(f.b+f.c)/float64(f.n)
-		pr.Add(p * rk.float())
-		cross.Add(float64(p*sk.float()) + float64(q*rk.float()))
-		qs.Add(q * sk.float())
+func (x *StrataSums) all() [9]*Sum {
+	return [9]*Sum{&x.excess, &x.variance, &x.ad, &x.bc, &x.pr, &x.cross, &x.qs, &x.weight, &x.weighted}
+}
+
+const strataSumsVersion = 1
+
+// AppendBinary appends the encoding: version 1; the numbers of observations, strata, strata without an empty margin and strata
+// without an empty cell as unsigned varints; then the nine sums. Equal shares have equal bytes.
+func (x *StrataSums) AppendBinary(b []byte) ([]byte, error) {
+	b = append(b, strataSumsVersion)
+	for _, v := range [4]uint64{x.n, x.strata, x.informative, x.full} {
+		b = binary.AppendUvarint(b, v)
 	}
-	name := "mh_odds_ratio"
+	for _, s := range x.all() {
+		b, _ = s.AppendBinary(b)
+	}
+	return b, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, and nothing after it. The error is ErrEncoding, also for numbers that no strata
+// have; it leaves x unchanged.
+func (x *StrataSums) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	if v := r.byte(); v != strataSumsVersion {
+		return encodingError("sums over strata of version %d, this program reads %d", v, strataSumsVersion)
+	}
+	var got StrataSums
+	got.n, got.strata, got.informative, got.full = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	for _, s := range got.all() {
+		*s = r.finiteSum(s == &got.excess || s == &got.weighted)
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	if got.full > got.informative || got.informative > got.strata || got.informative > got.n/2 {
+		return encodingError("sums over strata that no tables have")
+	}
+	*x = got
+	return nil
+}
+
+// CMH finishes the test; see the function CMH. The only error is ErrEmpty.
+func (x *StrataSums) CMH() (Result, error) { return x.cmh("Cochran-Mantel-Haenszel", false) }
+
+// CMHCorrected finishes the test with continuity correction; see the function CMHCorrected. The only error is ErrEmpty.
+func (x *StrataSums) CMHCorrected() (Result, error) {
+	return x.cmh("Cochran-Mantel-Haenszel with continuity correction", true)
+}
+
+func (x *StrataSums) cmh(method string, corrected bool) (Result, error) {
+	if x.n == 0 {
+		return Result{}, ErrEmpty
+	}
+	statistic, df := 0.0, int64(0)
+	if variance := x.variance.wide(); variance.hi > 0 {
+		df = 1
+		y := x.excess.wide().abs()
+		if corrected {
+			y = y.sub(wideFrom(0.5))
+		}
+		if y.hi > 0 {
+			statistic = y.mul(y).div(variance).float()
+		}
+	}
+	r := x.result(method, statistic, df, x.strata-x.informative)
+	r.Effect = x.mantelHaenszel(DefaultLevel)
+	return r, nil
+}
+
+// result fills a Result with what every test over strata has.
+func (x *StrataSums) result(method string, statistic float64, df int64, skipped uint64) Result {
+	r := chiSquareResult(method, statistic, df, x.n)
+	r.Rows, r.Cols = 2, 2
+	noteStrata(&r, skipped, x.strata)
+	return r
+}
+
+// noteStrata warns of strata that say nothing.
+func noteStrata(r *Result, skipped, strata uint64) {
+	if r.DF == 0 {
+		r.Warnings = r.Warnings.with(Warning{Kind: ZeroVariance})
+	}
+	if skipped > 0 {
+		r.Warnings = r.Warnings.with(Warning{Kind: StrataSkipped, Affected: skipped, Total: strata})
+	}
+}
+
+// MantelHaenszel finishes the common odds ratio; see the function MantelHaenszel. Errors: ErrEmpty; ErrArgument for a level
+// outside (0, 1).
+func (x *StrataSums) MantelHaenszel(level float64) (Measure, error) {
+	if err := checkLevel(level); err != nil {
+		return Measure{}, err
+	}
+	if x.n == 0 {
+		return Measure{}, ErrEmpty
+	}
+	return x.mantelHaenszel(level), nil
+}
+
+func (x *StrataSums) mantelHaenszel(level float64) Measure {
+	const name = "mh_odds_ratio"
+	r, s := x.ad.wide(), x.bc.wide()
 	switch {
 	case s.isZero() && r.isZero():
 		return undefined(name)
@@ -131,137 +268,6 @@ func mantelHaenszel(all []Fourfold, level float64) Measure {
 		return m
 	}
 	rf, sf := r.float(), s.float()
-	m.setError(math.Sqrt(float64(pr.Float()/(2*rf*rf)) + float64(cross.Float()/(2*rf*sf)) + float64(qs.Float()/(2*sf*sf))))
-	ln, half := log(m.Value), float64(normalTwoSidedCritical(level)*m.SE)
-	m.Low, m.High, m.Level = exp(ln-half), exp(ln+half), level
-	return m
-}
-
-// BreslowDay tests whether 2×2 tables in strata share one odds ratio: Σ (a − Â)²/Var(Â), with  the expected count given
-// the stratum's margins and the Mantel-Haenszel odds ratio, on one degree of freedom less than there are strata without an
-// empty margin. With a common odds ratio of 0 or infinity nothing can vary: df 0, p 1, a warning ZeroVariance. Errors as
-// CMH.
-//
-// Breslow & Day, Statistical Methods in Cancer Research I (1980), §4.4.
-func BreslowDay(s *Strata) (Result, error) { return s.breslowDay("Breslow-Day homogeneity", false) }
-
-// BreslowDayTarone is BreslowDay less (Σ(a − Â))²/Σ Var(Â), which makes its distribution chi-square.
-//
-// Tarone, Biometrika 72 (1985).
-func BreslowDayTarone(s *Strata) (Result, error) {
-	return s.breslowDay("Breslow-Day homogeneity with Tarone's correction", true)
-}
-
-func (s *Strata) breslowDay(method string, tarone bool) (Result, error) {
-	all, err := s.fourfolds()
-	if err != nil {
-		return Result{}, err
-	}
-	var up, down, x, diffs, variances wide
-	for _, f := range all {
-		if f.n != 0 {
-			n := wideFromUint(f.n)
-			up, down = up.add(mul128(f.a, f.d).wide().div(n)), down.add(mul128(f.b, f.c).wide().div(n))
-		}
-	}
-	used := int64(0)
-	for _, f := range all {
-		if f.degenerate() {
-			continue
-		}
-		used++
-		if up.isZero() || down.isZero() {
-			continue
-		}
-		diff, variance := f.breslowDay(up.div(down))
-		x = x.add(diff.mul(diff).div(variance))
-		diffs, variances = diffs.add(diff), variances.add(variance)
-	}
-	if tarone && !variances.isZero() {
-		x = x.sub(diffs.mul(diffs).div(variances))
-	}
-	df := max(used-1, 0)
-	if variances.isZero() {
-		df = 0
-	}
-	r := chiSquareResult(method, math.Max(0, x.float()), df, s.n)
-	r.Rows, r.Cols = 2, 2
-	s.noteSkipped(&r, uint64(int64(len(all))-used))
-	return r, nil
-}
-
-// breslowDay is a − Â and the variance of Â, where Â has the odds ratio ψ with the table's margins:
-//
-//	(1−ψ)Â² + [R₂ − C₁ + ψ(R₁+C₁)]Â − ψR₁C₁ = 0,
-//
-// linear at ψ = 1. The differences are taken in double-double arithmetic; the form of the root that does not cancel is
-// chosen by the sign of the linear coefficient.
-func (f Fourfold) breslowDay(psi wide) (diff, variance wide) {
-	r1, c1 := wideFromUint(f.r1), wideFromUint(f.c1)
-	gap := wideFromUint(f.r2).sub(c1)
-	qa, qc := wideFrom(1).sub(psi), psi.mul(r1).mul(c1)
-	qb := gap.add(psi.mul(r1.add(c1)))
-	root := qb.mul(qb).add(qa.mul(qc).scale(4)).sqrt()
-	var fit wide
-	if qb.hi >= 0 {
-		fit = qc.scale(2).div(qb.add(root))
-	} else {
-		fit = root.sub(qb).div(qa.scale(2))
-	}
-	one := wideFrom(1)
-	inverse := one.div(fit).add(one.div(r1.sub(fit))).add(one.div(c1.sub(fit))).add(one.div(gap.add(fit)))
-	return wideFromUint(f.a).sub(fit), one.div(inverse)
-}
-
-// Woolf tests whether 2×2 tables in strata share one odds ratio, by the weighted squares Σ w(ln OR − mean)² with w =
-// 1/(1/a+1/b+1/c+1/d), on one degree of freedom less than there are strata with four non-zero cells; others are left out,
-// with a warning. The Effect is the pooled odds ratio exp(Σ w ln OR/Σ w). Errors as CMH.
-//
-// Woolf, Ann. Hum. Genet. 19 (1955).
-func Woolf(s *Strata) (Result, error) {
-	all, err := s.fourfolds()
-	if err != nil {
-		return Result{}, err
-	}
-	var ln, weight []float64
-	var total, mean Sum
-	for _, f := range all {
-		if f.a == 0 || f.b == 0 || f.c == 0 || f.d == 0 {
-			continue
-		}
-		a, b, c, d := f.floats()
-		w := 1 / (1/a + 1/b + 1/c + 1/d)
-		l := lnOddsRatioExact(f)
-		ln, weight = append(ln, l), append(weight, w)
-		total.Add(w)
-		mean.Add(float64(w * l))
-	}
-	used := len(ln)
-	r := chiSquareResult("Woolf homogeneity", 0, 0, s.n)
-	if used > 0 {
-		m := mean.Float() / total.Float()
-		var x Sum
-		for k, l := range ln {
-			x.Add(weight[k] * float64((l-m)*(l-m)))
-		}
-		r = chiSquareResult(r.Method, x.Float(), int64(used-1), s.n)
-		r.Effect = measure("woolf_pooled_odds_ratio", exp(m))
-	} else {
-		r.Effect = undefined("woolf_pooled_odds_ratio")
-	}
-	r.Rows, r.Cols = 2, 2
-	s.noteSkipped(&r, uint64(len(all)-used))
-	return r, nil
-}
-
-// lnOddsRatioExact is ln(ad/bc) of a table without a zero, from the exact ad − bc where the ratio is near 1.
-func lnOddsRatioExact(f Fourfold) float64 {
-	ad, bc := mul128(f.a, f.d), mul128(f.b, f.c)
-	if d, negative := ad.absDiff(bc); d.float() < 0.5*bc.float() {
-		if negative {
-			return log1p(-d.float() / bc.float())
-		}
-		return log1p(d.float() / bc.float())
-	}
-	return log(ad.float()) - log(bc.float())
+	m.setError(math.Sqrt(float64(x.pr.Float()/(2*rf*rf)) + float64(x.cross.Float()/(2*rf*sf)) + float64(x.qs.Float()/(2*sf*sf))))
+	return m.logInterval(log(m.Value), level)
 }

@@ -127,6 +127,20 @@ func (s *Sum) addInteger(v u128, shift int) {
 	}
 }
 
+// addWide adds both halves of w.
+func (s *Sum) addWide(w wide) {
+	s.Add(w.hi)
+	s.Add(w.lo)
+}
+
+// wide is the sum to about 32 digits, for a finite sum.
+func (s *Sum) wide() wide {
+	hi := s.Float()
+	rest := *s
+	rest.Add(-hi)
+	return wide{hi, rest.Float()}
+}
+
 // Merge adds another sum, exactly.
 func (s *Sum) Merge(o *Sum) {
 	for k := range s.bins {
@@ -275,6 +289,15 @@ func (r *reader) sum() (s Sum) {
 			r.bad = true
 		}
 		s.addDigit(int(first+k), v, flags&8 != 0)
+	}
+	return s
+}
+
+// finiteSum reads a Sum without infinities, and not below 0 unless signed.
+func (r *reader) finiteSum(signed bool) Sum {
+	s := r.sum()
+	if s.special != 0 || !signed && s.negative() {
+		r.bad = true
 	}
 	return s
 }

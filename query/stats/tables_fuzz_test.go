@@ -2,8 +2,10 @@ package stats
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 )
 
@@ -32,6 +34,11 @@ func checkResult(t *testing.T, r Result, err error) {
 	}
 	checkP(t, r.Method, r.P, r.LnP)
 	checkMeasure(t, r.Effect)
+	m, err := r.EffectInterval(0.9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkMeasure(t, m)
 	if math.IsNaN(r.Statistic) || math.IsNaN(r.MinExpected) || r.MinExpected < 0 || math.IsInf(r.MinExpected, 0) {
 		t.Fatalf("%+v", r)
 	}
@@ -96,6 +103,11 @@ func exerciseTable(t *testing.T, u *Table) {
 	check := func(r Result, err error) { t.Helper(); checkResult(t, r, err) }
 	chi, err := ChiSquare(u)
 	check(chi, err)
+	v, err := chi.CramersVInterval(0.9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkMeasure(t, v)
 	check(GTest(u))
 	check(GWilliams(u))
 	for _, lambda := range []float64{5, 1, 2. / 3, 0.01, 0, -0.3, -0.5, -0.9, -1, -2, -5} {
@@ -105,11 +117,18 @@ func exerciseTable(t *testing.T, u *Table) {
 		check(Yates(u))
 	}
 	check(LinearByLinear(u, nil, nil))
+	rowScores, colScores := fuzzScores(u.rows), fuzzScores(u.cols)
+	check(LinearByLinear(u, rowScores, colScores))
+	exerciseDraws(t, u)
 	jt, err := JonckheereTerpstra(u)
 	check(jt.Result, err)
 	if w := u.Frame().Whole(); w.Rows == 2 || w.Cols == 2 {
 		ca, err := CochranArmitage(u, nil)
 		check(ca.Result, err)
+		if w.Cols == 2 {
+			ca, err = CochranArmitage(u, rowScores)
+			check(ca.Result, err)
+		}
 	}
 	a, err := Associations(u)
 	if err != nil {
@@ -121,12 +140,13 @@ func exerciseTable(t *testing.T, u *Table) {
 	for _, m := range []Measure{a.Phi, a.EntropyRows, a.EntropyCols, a.EntropyJoint, a.MutualInfo} {
 		checkMeasure(t, m)
 	}
+	exerciseMeasures(t, u, a)
 	o, err := Ordinal(u)
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkUnit(t, -1, o.Gamma, o.TauB, o.TauC, o.SomersDColGivenRow, o.SomersDRowGivenCol, o.SpearmanRho, o.PearsonR, PhiSigned(u))
-	for _, adjust := range []Adjustment{Bonferroni, Holm, BenjaminiHochberg} {
+	checkUnit(t, -1, o.Gamma, o.TauB, o.TauC, o.SomersDColGivenRow, o.SomersDRowGivenCol, o.SpearmanRho, o.PearsonR)
+	for adjust := Bonferroni; adjust <= BenjaminiYekutieli; adjust++ {
 		cells, err := PostHocCells(u, adjust)
 		if err != nil {
 			t.Fatal(err)
@@ -143,12 +163,63 @@ func exerciseTable(t *testing.T, u *Table) {
 	if !equalBits(fingerprint(u), fingerprint(sparseOf(u).Transpose())) {
 		t.Fatal("bits depend on the form")
 	}
+	if w, err := WeightsOfEvidence(u); err == nil {
+		for _, m := range w {
+			checkMeasure(t, m)
+		}
+	}
 	if d, err := DriftOf(u); err == nil {
 		for _, x := range []float64{d.PSI, d.KL, d.KLBack, d.JS, d.Hellinger, d.TotalVariation} {
 			if !(x >= 0) || d.Hellinger > 1 || d.TotalVariation > 1 || d.JS > math.Ln2+1e-15 {
 				t.Fatalf("%+v", d)
 			}
 		}
+	}
+}
+
+// fuzzScores are scores of both signs that are far apart.
+func fuzzScores(k int) []int64 {
+	scores := make([]int64, k)
+	for i := range scores {
+		scores[i] = int64(i*i-5) << (10 * i)
+	}
+	return scores
+}
+
+// exerciseDraws calls the tests that list or draw tables, where there are few enough.
+func exerciseDraws(t *testing.T, u *Table) {
+	if u.N() > 40 {
+		return
+	}
+	if r, err := FisherRxC(u); err == nil {
+		checkResult(t, r, nil)
+	}
+	for _, by := range []MonteCarloStatistic{ByProbability, ByPearson} {
+		m, err := NewMonteCarlo(u, by, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := m.Run(50, 0.9)
+		checkResult(t, p.Result, err)
+		again, err := m.Finish(m.Exceedances(0, 20)+m.Exceedances(20, 50), 50, 0.9)
+		if err != nil || again.P != p.P || !(p.Low <= p.High) {
+			t.Fatal(again, p, err)
+		}
+	}
+}
+
+// exerciseMeasures calls what gives single measures, which are those of a.
+func exerciseMeasures(t *testing.T, u *Table, a Association) {
+	v, _ := CramersV(u)
+	corrected, _ := CramersVCorrected(u)
+	info, _ := MutualInformation(u)
+	cols, rows, both, err := TheilsU(u)
+	if err != nil || v != a.CramersV || corrected != a.CramersVCorrected || info != a.MutualInfo || cols != a.TheilsUColGivenRow ||
+		rows != a.TheilsURowGivenCol || both != a.TheilsUSymmetric {
+		t.Fatalf("measures differ: %+v %v", a, err)
+	}
+	if u.ExpectedBelow(5) > uint64(u.rows*u.cols) {
+		t.Fatal("more cells below 5 than cells")
 	}
 }
 
@@ -196,6 +267,14 @@ func exerciseOneWay(t *testing.T, counts []int64, data []byte) {
 			checkMeasure(t, fit.Adjusted)
 			checkMeasure(t, fit.Deviance)
 		}
+		e, err := MultinomialE(c, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkP(t, "e-value", e.P, e.LnP)
+		if m, err := NewMonitor(s); err == nil && c.N() < 100 {
+			exerciseMonitor(t, m, c, e)
+		}
 		if outcomes(c.N(), c.Len()) < 2000 {
 			r, err := MultinomialTest(c, s)
 			if err != nil {
@@ -209,6 +288,21 @@ func exerciseOneWay(t *testing.T, counts []int64, data []byte) {
 		if err != nil || !(m.Value >= 0) {
 			t.Fatal(m, err)
 		}
+	}
+}
+
+// exerciseMonitor observes the counts one by one.
+func exerciseMonitor(t *testing.T, m *Monitor, c *Counts, want EValue) {
+	for j := range c.Len() {
+		for range c.At(j) {
+			if err := m.Observe(j); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	e := m.EValue()
+	if gap := e.LnE() - want.LnE(); !(math.Abs(gap) <= 1e-8*math.Max(1, math.Abs(e.LnE()))) || !(m.P() > 0 && m.P() <= 1) || e.N != want.N {
+		t.Fatalf("%+v, want %+v", e, want)
 	}
 }
 
@@ -237,9 +331,9 @@ func exercisePairs(t *testing.T, u *Table) {
 	if u.rows == 2 {
 		check(McNemar(p))
 		check(McNemarCorrected(p))
-		if e, err := McNemarExact(p); err == nil {
-			checkExact(t, "McNemar", e)
-		}
+		e, err := McNemarExact(p)
+		check(e.Result, err)
+		checkExact(t, "McNemar", e)
 	}
 }
 
@@ -252,7 +346,11 @@ func exerciseStrata(t *testing.T, s *Strata) {
 			check(r, nil)
 		}
 	}
-	for _, text := range []string{"[A][B][C]", "[AB][C]", "[AC][BC]"} {
+	if _, err := GeneralizedCMH(s, fuzzScores(s.rows), fuzzScores(s.cols)); err != nil {
+		t.Fatal(err)
+	}
+	var smaller *LogLinearFit
+	for _, text := range []string{"[A][B][C]", "[AB][C]", "[AB][BC]"} {
 		m, err := ParseModel(text)
 		if err != nil || m.String() != text {
 			t.Fatal(m, err)
@@ -263,6 +361,10 @@ func exerciseStrata(t *testing.T, s *Strata) {
 		}
 		check(fit.G2, nil)
 		check(fit.X2, nil)
+		if smaller != nil {
+			check(CompareLogLinear(smaller, fit))
+		}
+		smaller = fit
 	}
 	if s.rows == 2 && s.cols == 2 {
 		for _, test := range []func(*Strata) (Result, error){CMH, CMHCorrected, BreslowDay, BreslowDayTarone, Woolf} {
@@ -297,6 +399,20 @@ func FuzzPartials(f *testing.F) {
 	u.each(m.Add)
 	b, _ = m.AppendBinary(nil)
 	f.Add(b)
+	strata, _ := sumStrata([]Fourfold{fourfold(3, 4, 5, 6), fourfold(1, 0, 2, 9)})
+	h := NewHomogeneitySums(strata)
+	h.Add(fourfold(3, 4, 5, 6))
+	g, _ := NewGeneralSums(u.margins)
+	drift, cochran := NewDriftSums(9, 8), NewCochranSums(3)
+	drift.Add(9, 3)
+	drift.Add(0, 5)
+	if err := errors.Join(g.Add(u), cochran.Add([]bool{true, false, true}, 4)); err != nil {
+		f.Fatal(err)
+	}
+	for _, v := range []interface{ AppendBinary([]byte) ([]byte, error) }{strata, h, g, drift, cochran} {
+		b, _ = v.AppendBinary(nil)
+		f.Add(b)
+	}
 	var s Sum
 	for _, v := range []float64{1, -1e300, math.SmallestNonzeroFloat64, math.Inf(1)} {
 		s.Add(v)
@@ -338,8 +454,68 @@ func FuzzPartials(f *testing.F) {
 				checkResult(t, r, nil)
 			}
 		}
+		exerciseStrataSums(t, data, same)
+		exerciseOtherSums(t, u, data, same)
 		exercisePartial(t, u, data, same)
 	})
+}
+
+func exerciseStrataSums(t *testing.T, data []byte, same func(string, []byte)) {
+	var h HomogeneitySums
+	if h.UnmarshalBinary(data) == nil {
+		b, _ := h.AppendBinary(nil)
+		same("homogeneity", b)
+	}
+	var x StrataSums
+	if x.UnmarshalBinary(data) != nil {
+		return
+	}
+	b, _ := x.AppendBinary(nil)
+	same("strata", b)
+	h.digest = x.digest() // as if the second round rested on it
+	for _, finish := range []func() (Result, error){x.CMH, x.CMHCorrected, func() (Result, error) { return x.BreslowDay(&h) },
+		func() (Result, error) { return x.BreslowDayTarone(&h) }, func() (Result, error) { return x.Woolf(&h) }} {
+		if r, err := finish(); err == nil && (math.IsNaN(r.Statistic) || math.IsNaN(r.P) || math.IsNaN(r.LnP) || math.IsNaN(r.Effect.Value+r.Effect.SE)) {
+			t.Fatalf("%+v", r)
+		}
+	}
+	y := x
+	if err := x.Merge(&y); err != nil && !errors.Is(err, ErrOverflow) {
+		t.Fatal(err)
+	}
+	NewHomogeneitySums(&x).Add(fourfold(3, 4, 5, 6))
+}
+
+func exerciseOtherSums(t *testing.T, u *Table, data []byte, same func(string, []byte)) {
+	var q CochranSums
+	if q.UnmarshalBinary(data) == nil {
+		b, _ := q.AppendBinary(nil)
+		same("Cochran's Q", b)
+		if r, err := q.CochranQ(); err == nil && (math.IsNaN(r.Statistic) || math.IsNaN(r.P) || math.IsNaN(r.LnP)) {
+			t.Fatalf("%+v", r)
+		}
+	}
+	var d DriftSums
+	if d.UnmarshalBinary(data) == nil {
+		b, _ := d.AppendBinary(nil)
+		same("drift", b)
+		if x, err := d.Drift(); err == nil && math.IsNaN(x.PSI+x.KL+x.KLBack+x.JS+x.Hellinger+x.TotalVariation) {
+			t.Fatalf("%+v", x)
+		}
+	}
+	g, _ := NewGeneralSums(u.margins)
+	if g.UnmarshalBinary(data) == nil {
+		b, _ := g.AppendBinary(nil)
+		same("general", b)
+		other := *g
+		other.d, other.v = slices.Clone(g.d), slices.Clone(g.v)
+		if x, err := g.Finish(nil, nil); err == nil && math.IsNaN(x.General.Statistic+x.General.P+x.Linear.Statistic+x.Linear.LnP) {
+			t.Fatalf("%+v", x)
+		}
+		if err := g.Merge(&other); err != nil && !errors.Is(err, ErrOverflow) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func exercisePartial(t *testing.T, u *Table, data []byte, same func(string, []byte)) {
@@ -358,6 +534,9 @@ func exercisePartial(t *testing.T, u *Table, data []byte, same func(string, []by
 			if r, err := finish(&p); err == nil && (math.IsNaN(r.Statistic) || math.IsNaN(r.P) || math.IsNaN(r.LnP) || math.IsNaN(r.Effect.Value)) {
 				t.Fatalf("%+v", r)
 			}
+		}
+		if a, err := f.Association(&p, NewMaxima(u.rows, u.cols)); err == nil && math.IsNaN(a.CramersV.Value+a.MutualInfo.Value+a.TheilsUSymmetric.Value) {
+			t.Fatalf("%+v", a)
 		}
 		if cols, rows, err := f.Tau(&p); err == nil && (math.IsNaN(cols.Value) || math.IsNaN(rows.Value)) {
 			t.Fatal(cols, rows)

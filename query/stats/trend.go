@@ -277,8 +277,16 @@ func CochranArmitage(t *Table, scores []int64) (Trend, error) {
 	if err != nil {
 		return Trend{}, err
 	}
+	r, err := x.CochranArmitage()
+	r.Result = t.shaped(r.Result)
+	return r, err
+}
+
+// CochranArmitage finishes the test from sums in which the column score is 1 for the level whose share is tested and 0 for the
+// other; see the function CochranArmitage. The only error is ErrEmpty.
+func (x *ScoreSums) CochranArmitage() (Trend, error) {
 	r, err := x.trend("Cochran-Armitage trend", true)
-	return Trend{Result: t.shaped(r), Z: r.Effect.Value * math.Sqrt(float64(f.n))}, err
+	return Trend{Result: r, Z: r.Effect.Value * math.Sqrt(float64(x.m.n))}, err
 }
 
 // JonckheereTerpstra tests whether the response (columns, ordered) rises or falls over the groups (rows, ordered). With J

@@ -9,34 +9,46 @@ import (
 // totals times the grid.
 const unconditionalMax = 1000
 
-// UnconditionalP is the result of an unconditional exact test: p-values of the two one-sided alternatives about the shares
-// of the first row in the two columns, and the two-sided one.
+// UnconditionalP is the result of an unconditional exact test. Its P is two-sided; Less and Greater belong to the one-sided
+// alternatives about the shares of the first row in the two columns. DF is NoDF, and the Effect is the difference of those
+// shares, column 1 less column 2, with Newcombe's interval.
 type UnconditionalP struct {
-	Less, Greater, TwoSided float64
+	Result
+	Less, Greater float64
+}
+
+// unconditional makes the result; with an empty margin nothing varies and every p-value is 1.
+func (f Fourfold) unconditional(method string, statistic, less, greater, twoSided float64) UnconditionalP {
+	u := UnconditionalP{Result: Result{DF: NoDF}, Less: less, Greater: greater}
+	f.describe(&u.Result, method)
+	u.Statistic, u.P, u.LnP = statistic, twoSided, math.Min(0, log(twoSided))
+	u.Effect = f.transpose().RiskDifference(DefaultLevel, Newcombe)
+	return u
 }
 
 // Barnard is Barnard's exact test of a 2×2 table whose columns are two independent binomial samples: outcomes are ordered
 // by the pooled z statistic, and the p-value is the greatest probability, over the common share, of an outcome at least
 // as extreme. The supremum is found by a grid and golden section, to about 1e-10. More powerful than Fisher's test, since
-// it conditions on one margin only. ErrArgument for more than 1,000 observations (Fisher is as good there), ErrEmpty
+// it conditions on one margin only. The Statistic is z. ErrArgument for more than 1,000 observations (Fisher is as good there), ErrEmpty
 // for none; with an empty margin every p-value is 1.
 //
 // Barnard 1945; Suissa & Shuster 1985.
 func Barnard(f Fourfold) (UnconditionalP, error) {
-	if err := checkUnconditional(f); err != nil || f.degenerate() {
-		return UnconditionalP{1, 1, 1}, err
+	const method = "Barnard exact"
+	if err := checkUnconditional(f); err != nil {
+		return UnconditionalP{}, err
+	}
+	if f.degenerate() {
+		return f.unconditional(method, 0, 1, 1, 1), nil
 	}
 	z := func(a, b uint64) float64 { return pooledZ(a, b, f.c1, f.c2) }
 	observed := z(f.a, f.b)
 	// Outcomes equally extreme have equal z as real numbers; rounding moves them by a few ulp.
 	const slack = 1e-12
-	return UnconditionalP{
-		Less:    f.supremum(func(a, b uint64) bool { return z(a, b) <= observed+slack }),
-		Greater: f.supremum(func(a, b uint64) bool { return z(a, b) >= observed-slack }),
-		TwoSided: f.supremum(func(a, b uint64) bool {
-			return math.Abs(z(a, b)) >= math.Abs(observed)-slack
-		}),
-	}, nil
+	less := f.supremum(func(a, b uint64) bool { return z(a, b) <= observed+slack })
+	greater := f.supremum(func(a, b uint64) bool { return z(a, b) >= observed-slack })
+	both := f.supremum(func(a, b uint64) bool { return math.Abs(z(a, b)) >= math.Abs(observed)-slack })
+	return f.unconditional(method, observed, less, greater, both), nil
 }
 
 // pooledZ is the z statistic of a successes in n1 against b in n2, 0 where nothing varies.
@@ -50,23 +62,26 @@ func pooledZ(a, b, n1, n2 uint64) float64 {
 }
 
 // Boschloo is Boschloo's test: as Barnard's, with outcomes ordered by Fisher's one-sided p-value, and never less powerful
-// than Fisher's test. The two-sided p-value is twice the smaller one-sided one, at most 1.
+// than Fisher's test. The two-sided p-value is twice the smaller one-sided one, at most 1. The Statistic is the smaller of
+// Fisher's one-sided p-values. Errors as Barnard.
 //
 // Boschloo 1970.
 func Boschloo(f Fourfold) (UnconditionalP, error) {
-	if err := checkUnconditional(f); err != nil || f.degenerate() {
-		return UnconditionalP{1, 1, 1}, err
+	const method = "Boschloo exact"
+	if err := checkUnconditional(f); err != nil {
+		return UnconditionalP{}, err
+	}
+	if f.degenerate() {
+		return f.unconditional(method, 1, 1, 1, 1), nil
 	}
 	less, greater := f.fisherTails()
 	at := func(a, b uint64) int { return int(a*(f.c2+1) + b) }
 	const slack = 1e-11 // relative: tables that tie do so as rationals
 	here := at(f.a, f.b)
-	p := UnconditionalP{
-		Less:    f.supremum(func(a, b uint64) bool { return less[at(a, b)] <= less[here]*(1+slack) }),
-		Greater: f.supremum(func(a, b uint64) bool { return greater[at(a, b)] <= greater[here]*(1+slack) }),
-	}
-	p.TwoSided = math.Min(1, 2*math.Min(p.Less, p.Greater))
-	return p, nil
+	below := f.supremum(func(a, b uint64) bool { return less[at(a, b)] <= less[here]*(1+slack) })
+	above := f.supremum(func(a, b uint64) bool { return greater[at(a, b)] <= greater[here]*(1+slack) })
+	both := math.Min(1, 2*math.Min(below, above))
+	return f.unconditional(method, math.Min(1, math.Min(less[here], greater[here])), below, above, both), nil
 }
 
 func checkUnconditional(f Fourfold) error {
