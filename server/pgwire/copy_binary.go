@@ -1,0 +1,164 @@
+package pgwire
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// binaryReader reads the binary format: a header, rows of fields with their lengths, and −1, which some clients leave out.
+type binaryReader struct {
+	started bool
+	scratch []byte
+}
+
+const hasOIDs = 1 << 16
+
+func (r *binaryReader) read(data []byte, last bool, b *rowBatch) (taken int, err error) {
+	if !r.started {
+		n, err := binaryHeader(data, last, b)
+		if n == 0 || err != nil {
+			return 0, err
+		}
+		r.started, taken = true, n
+	}
+	for taken < len(data) && !b.ended && !b.full() {
+		row, n := binaryRow(data[taken:])
+		if n == 0 {
+			if last {
+				b.row++
+				return taken, b.fail("the data ends in the middle of a row")
+			}
+			return taken, nil
+		}
+		b.row++
+		if n < 0 {
+			return taken, b.fail("a field has a negative length")
+		}
+		taken += n
+		if err := r.row(row, b); err != nil {
+			return taken, err
+		}
+	}
+	if b.ended {
+		return len(data), nil
+	}
+	return taken, nil
+}
+
+// binaryHeader gives the length of the header, 0 if there is more to come.
+func binaryHeader(data []byte, last bool, b *rowBatch) (int, error) {
+	const fixed = len(copySignature) + 8
+	if len(data) < fixed {
+		if last && len(data) > 0 {
+			return 0, b.fail("the COPY file signature is not recognized")
+		}
+		return 0, nil
+	}
+	if string(data[:len(copySignature)]) != copySignature {
+		return 0, b.fail("the COPY file signature is not recognized")
+	}
+	if flags := binary.BigEndian.Uint32(data[len(copySignature):]); flags>>16 != 0 {
+		return 0, b.fail("critical flags in the COPY file header that are not known: %#x", flags)
+	}
+	n := binary.BigEndian.Uint32(data[len(copySignature)+4:])
+	if n > recordBytesMax {
+		return 0, b.fail("the COPY file header has an extension of %d bytes", n)
+	}
+	if len(data) < fixed+int(n) {
+		return 0, nil
+	}
+	return fixed + int(n), nil
+}
+
+// binaryRow cuts off the first row: its field count and fields, and its length; 0 if it is not complete, −1 if it cannot be one.
+func binaryRow(data []byte) (row []byte, n int) {
+	if len(data) < 2 {
+		return nil, 0
+	}
+	fields := int(int16(binary.BigEndian.Uint16(data)))
+	at := 2
+	for range max(fields, 0) {
+		if len(data) < at+4 {
+			return nil, 0
+		}
+		size := int(int32(binary.BigEndian.Uint32(data[at:])))
+		at += 4
+		if size < -1 {
+			return nil, -1
+		}
+		if at += max(size, 0); at > len(data) {
+			return nil, 0
+		}
+	}
+	return data[:at], at
+}
+
+func (r *binaryReader) row(row []byte, b *rowBatch) error {
+	n := int(int16(binary.BigEndian.Uint16(row)))
+	if n == -1 {
+		b.ended = true
+		return nil
+	}
+	if err := b.begin(n); err != nil {
+		return err
+	}
+	at := 2
+	for i := range n {
+		size := int(int32(binary.BigEndian.Uint32(row[at:])))
+		at += 4
+		var err error
+		if size < 0 {
+			err = b.nullField(i)
+		} else {
+			err = r.field(i, row[at:at+size], b)
+			at += size
+		}
+		if err != nil {
+			return err
+		}
+	}
+	b.end()
+	return nil
+}
+
+// field brings a value from its binary form to the text that dimensions have.
+func (r *binaryReader) field(i int, data []byte, b *rowBatch) error {
+	f := &b.fields[i]
+	whole := f.target == plan.TargetCount || f.target >= 0 && f.dim.Type == schema.Int8
+	switch {
+	case whole:
+		n, ok := anyInt(data)
+		if !ok {
+			return b.failAt(f, errcode.BadCopyFormat, "incorrect binary data format: %d bytes for an int8", len(data))
+		}
+		if f.target == plan.TargetCount {
+			return b.count(n)
+		}
+		r.scratch = strconv.AppendInt(r.scratch[:0], n, 10)
+		return b.field(i, r.scratch)
+	case f.target == plan.TargetTime:
+		v, ok := binaryTime(data, oidTimestamptz)
+		if !ok {
+			return b.failAt(f, errcode.BadCopyFormat, "incorrect binary data format: %d bytes for a timestamptz", len(data))
+		}
+		b.event(v.Int())
+		return nil
+	case f.dim.Type == schema.Bool:
+		if len(data) != 1 {
+			return b.failAt(f, errcode.BadCopyFormat, "incorrect binary data format: %d bytes for a bool", len(data))
+		}
+		return b.field(i, strconv.AppendBool(r.scratch[:0], data[0] != 0))
+	}
+	return b.field(i, data)
+}
+
+// anyInt reads an integer of any of the three sizes.
+func anyInt(b []byte) (int64, bool) {
+	oid := map[int]uint32{2: oidInt2, 4: oidInt4, 8: oidInt8}[len(b)]
+	v, ok := binaryInt(b, oid)
+	return v.Int(), ok
+}

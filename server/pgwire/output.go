@@ -1,0 +1,62 @@
+package pgwire
+
+import (
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// output gathers messages and sends many at once. It belongs to the goroutine that serves the connection, or to the one that fills a
+// portal while the first waits.
+type output struct {
+	net     net.Conn
+	timeout time.Duration
+	buf     []byte
+	sent    int64 // bytes that have left buf since the beginning
+	err     error // the first failure; nothing is sent after it
+}
+
+// send appends a message.
+func (o *output) send(m pgproto3.BackendMessage) {
+	buf, err := m.Encode(o.buf)
+	if err != nil && o.err == nil {
+		o.err = err
+		return
+	}
+	o.buf = buf
+}
+
+// room sends what has gathered if that is much.
+func (o *output) room() error {
+	if len(o.buf) < flushBytes {
+		return o.err
+	}
+	return o.flush()
+}
+
+// flush sends what has gathered.
+func (o *output) flush() error {
+	if o.err != nil || len(o.buf) == 0 {
+		return o.err
+	}
+	o.net.SetWriteDeadline(time.Now().Add(o.timeout))
+	_, o.err = o.net.Write(o.buf)
+	o.sent += int64(len(o.buf))
+	if o.buf = o.buf[:0]; cap(o.buf) > keepBytes {
+		o.buf = nil
+	}
+	return o.err
+}
+
+// mark is a place in the stream of answers.
+func (o *output) mark() int64 { return o.sent + int64(len(o.buf)) }
+
+// takeBack drops what was appended after a mark, if it has not left yet.
+func (o *output) takeBack(mark int64) bool {
+	if mark < o.sent {
+		return false
+	}
+	o.buf = o.buf[:mark-o.sent]
+	return true
+}

@@ -1,0 +1,230 @@
+package pgwire
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// portal is a statement with its parameters, ready to run or halfway through.
+type portal struct {
+	name   string
+	st     *prepared
+	args   []plan.Value
+	binary []bool // of the columns; nil: all text
+	bytes  int
+	ran    bool
+	run    *suspended // nil: not halfway
+}
+
+// suspended is the engine halfway through a result: its goroutine fills the output while the connection's waits, and waits itself in
+// between, so that one of them runs at a time.
+type suspended struct {
+	cancel context.CancelCauseFunc
+	rows   chan int64 // how many to give next; closed to end
+	state  chan step
+	ended  bool
+}
+
+// step is why the engine's goroutine stopped.
+type step struct {
+	paused bool
+	err    error
+}
+
+// portals are those of a connection, by name.
+type portals struct {
+	named     map[string]*portal
+	bytes     int
+	suspended int
+}
+
+func (p *portals) find(name string) (*portal, error) {
+	if x := p.named[name]; x != nil {
+		return x, nil
+	}
+	return nil, failure(stateUnknownPortal, "portal %q does not exist", name)
+}
+
+func (p *portals) put(x *portal) error {
+	if x.name == "" {
+		p.close("")
+	}
+	switch _, taken := p.named[x.name]; {
+	case taken:
+		return failure(stateDuplicatePortal, "cursor %q already exists", x.name)
+	case len(p.named) >= portalsMax || p.bytes+x.bytes > portalBytesMax:
+		return failure(stateLimit, "the connection has %d portals with parameters of %d bytes, the bounds are %d and %d", len(p.named), p.bytes,
+			portalsMax, portalBytesMax).WithHint("close those that are not needed")
+	}
+	if p.named == nil {
+		p.named = map[string]*portal{}
+	}
+	p.named[x.name] = x
+	p.bytes += x.bytes
+	return nil
+}
+
+// close ends a portal and waits for its goroutine, if it has one.
+func (p *portals) close(name string) bool {
+	x := p.named[name]
+	if x == nil {
+		return false
+	}
+	p.end(x)
+	p.bytes -= x.bytes
+	delete(p.named, name)
+	return true
+}
+
+func (p *portals) end(x *portal) {
+	if x.run == nil {
+		return
+	}
+	if !x.run.ended {
+		x.run.cancel(errPortalClosed)
+		<-x.run.state
+		x.run.ended = true
+	}
+	x.run = nil
+	p.suspended--
+}
+
+func (p *portals) closeAll() {
+	for name := range p.named {
+		p.close(name)
+	}
+}
+
+// closeNamed closes all but the unnamed one.
+func (p *portals) closeNamed() {
+	for name := range p.named {
+		if name != "" {
+			p.close(name)
+		}
+	}
+}
+
+var errPortalClosed = failure(stateUnknownPortal, "the portal was closed")
+
+// bind makes a portal.
+func (c *conn) bind(m *pgproto3.Bind) error {
+	st, err := c.statements.find(m.PreparedStatement)
+	if err != nil {
+		return err
+	}
+	if c.block != nil && c.block.failed && (st.Statement == nil || !endsFailure(st.Statement.Tree)) {
+		return errFailedBlock()
+	}
+	p := &portal{name: m.DestinationPortal, st: st}
+	if p.args, err = st.arguments(m); err != nil {
+		return err
+	}
+	if p.binary, err = formats(m.ResultFormatCodes, len(st.Columns), "result"); err != nil {
+		return err
+	}
+	for _, b := range m.Parameters {
+		p.bytes += len(b)
+	}
+	if err := c.portals.put(p); err != nil {
+		return err
+	}
+	c.out.send(&pgproto3.BindComplete{})
+	return nil
+}
+
+// executePortal runs a portal, or goes on with it, for at most rows rows; 0 is no bound.
+func (c *conn) executePortal(name string, rows int64) error {
+	p, err := c.portals.find(name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.st.Statement == nil:
+		c.out.send(&pgproto3.EmptyQueryResponse{})
+		return nil
+	case p.run != nil:
+		return c.resume(p, rows)
+	case p.ran && p.st.returnsRows():
+		c.out.send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")})
+		return nil
+	case p.ran:
+		return failure(statePortalNotSuspended, "portal %q cannot be run", name).WithHint("bind the statement again")
+	}
+	p.ran = true
+	res := &result{c: c, cols: p.st.Columns, binary: p.binary}
+	if rows > 0 && p.st.returnsRows() {
+		return c.suspend(p, res, rows)
+	}
+	return c.execute(p.st.Statement, p.args, res)
+}
+
+// suspend runs a portal in a goroutine of its own, which can wait between rows.
+func (c *conn) suspend(p *portal, res *result, rows int64) error {
+	if c.block != nil && c.block.failed {
+		return errFailedBlock()
+	}
+	if err := c.settle(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(c.s.base)
+	run := &suspended{cancel: cancel, rows: make(chan int64), state: make(chan step)}
+	res.max = rows
+	res.pause = func() error {
+		run.state <- step{paused: true}
+		select {
+		case res.max = <-run.rows:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	p.run = run
+	c.portals.suspended++
+	go func() { run.state <- step{err: c.guarded(ctx, p, res)} }()
+	return c.await(p)
+}
+
+// guarded runs a portal in the engine. A panic would end the process here, so it becomes an error.
+func (c *conn) guarded(ctx context.Context, p *portal, res *result) (err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			err = errcode.New(errcode.Internal, "the query failed by a mistake of ours: %v", x).WithDetail("%s", debug.Stack())
+		}
+	}()
+	return c.engine(ctx, p.st.Statement, p.args, res)
+}
+
+func (c *conn) resume(p *portal, rows int64) error {
+	if err := c.settle(); err != nil {
+		return err
+	}
+	p.run.rows <- rows
+	return c.await(p)
+}
+
+// await waits until the engine of a portal pauses or ends.
+func (c *conn) await(p *portal) error {
+	return c.during(func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { p.run.cancel(context.Cause(ctx)) })
+		defer stop()
+		s := <-p.run.state
+		if s.paused {
+			c.out.send(&pgproto3.PortalSuspended{})
+			return nil
+		}
+		p.run.ended = true
+		c.portals.end(p)
+		return s.err
+	})
+}
+
+// sync ends a pipeline: what INSERTs left is sent, and outside of a block every portal is closed.
+func (c *conn) sync() error {
+	c.skipping = false
+	return c.answer(c.settle())
+}

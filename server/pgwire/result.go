@@ -1,0 +1,166 @@
+package pgwire
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/quipudb/quipu/query"
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// result writes what a statement gives. It is the sink of one run of the engine.
+type result struct {
+	c        *conn
+	describe bool          // send a RowDescription: the simple protocol
+	cols     []plan.Column // what the client was told, if describe is false
+	binary   []bool        // by column; nil: all in text
+
+	begun   bool
+	max     int64 // rows until the next pause; 0 is no bound
+	rows    int64 // since the last one
+	pause   func() error
+	changed map[string]string // settings
+}
+
+// Columns opens the result.
+func (r *result) Columns(cols []plan.Column) error {
+	if r.begun {
+		return nil
+	}
+	r.begun = true
+	if cols == nil { // a statement that gives no rows
+		return r.c.out.err
+	}
+	if r.describe {
+		r.c.out.send(rowDescription(cols, nil))
+	} else if !sameTypes(cols, r.cols) {
+		return failure(stateUnsupportedProtocol, "cached plan must not change result type").
+			WithHint("the table has changed since the statement was prepared: prepare it again")
+	}
+	r.cols = cols
+	return nil
+}
+
+func sameTypes(a, b []plan.Column) bool {
+	return slices.EqualFunc(a, b, func(x, y plan.Column) bool {
+		ox, _ := typeOf(x.Type)
+		oy, _ := typeOf(y.Type)
+		return ox == oy
+	})
+}
+
+// Row sends one row.
+func (r *result) Row(values []plan.Value) error {
+	if r.max > 0 && r.rows == r.max {
+		if err := r.pause(); err != nil {
+			return err
+		}
+		r.rows = 0
+	}
+	r.rows++
+	o := &r.c.out
+	at := len(o.buf)
+	buf := append(o.buf, 'D', 0, 0, 0, 0, 0, 0)
+	binary.BigEndian.PutUint16(buf[at+5:], uint16(len(values)))
+	for i, v := range values {
+		buf = appendField(buf, r.cols[i].Type, v, r.binary != nil && r.binary[i])
+	}
+	binary.BigEndian.PutUint32(buf[at+1:], uint32(len(buf)-at-1))
+	o.buf = buf
+	return o.room()
+}
+
+// End closes the result with what is to be said beside it.
+func (r *result) End(e *query.End) error {
+	o := &r.c.out
+	r.changed = e.Settings
+	for _, n := range e.Notices {
+		state := "00000"
+		if n.Severity == "WARNING" {
+			state = stateWarning
+		}
+		o.send(notice(n.Severity, state, n.Message, n.Hint))
+	}
+	if e.Snapshot != nil {
+		r.c.report("quipu.snapshot", e.Snapshot.String())
+		r.c.report("quipu.staleness_ms", itoa(e.Age.Milliseconds()))
+	}
+	o.send(&pgproto3.CommandComplete{CommandTag: []byte(e.Tag)})
+	return o.err
+}
+
+// done answers a statement that gives no rows and needs no engine.
+func (r *result) done(tag string) error {
+	r.c.out.send(&pgproto3.CommandComplete{CommandTag: []byte(tag)})
+	return nil
+}
+
+// report tells the client the value of a parameter.
+func (c *conn) report(name, value string) {
+	c.out.send(&pgproto3.ParameterStatus{Name: name, Value: clean(value)})
+}
+
+// execute runs one statement. Rows that INSERTs left are sent first, unless this is one more INSERT.
+func (c *conn) execute(st *query.Statement, args []plan.Value, res *result) error {
+	if c.block != nil && c.block.failed && !endsFailure(st.Tree) {
+		return errFailedBlock()
+	}
+	if _, more := st.Tree.(*sql.Insert); !more {
+		if err := c.settle(); err != nil {
+			return err
+		}
+	} else if c.block == nil && c.loose.empty() {
+		c.looseMark = c.out.mark()
+	}
+	return c.during(func(ctx context.Context) error { return c.dispatch(ctx, st, args, res) })
+}
+
+// dispatch gives a statement to the part that runs it.
+func (c *conn) dispatch(ctx context.Context, st *query.Statement, args []plan.Value, res *result) error {
+	switch t := st.Tree.(type) {
+	case *sql.Transaction:
+		return c.transaction(ctx, t, res)
+	case *sql.SetTransaction:
+		return c.setTransaction(t, res)
+	case *sql.Set, *sql.Reset:
+		return c.set(ctx, st, res)
+	case *sql.Discard:
+		return c.discard(t, res)
+	case *sql.Deallocate:
+		return c.deallocate(t, res)
+	case *sql.Close:
+		return c.closeCursor(t, res)
+	case *sql.Unlisten:
+		return res.done("UNLISTEN")
+	case *sql.Copy:
+		return c.copy(ctx, st, t, res)
+	}
+	return c.engine(ctx, st, args, res)
+}
+
+// engine runs a statement in the engine, within what a transaction block allows.
+func (c *conn) engine(ctx context.Context, st *query.Statement, args []plan.Value, sink query.Sink) error {
+	if err := c.allowed(st.Tree); err != nil {
+		return err
+	}
+	err := c.s.o.Engine.Execute(ctx, st, c.request(args), sink)
+	if err == nil {
+		c.done(st.Tree)
+		return nil
+	}
+	if _, ok := st.Tree.(*sql.Insert); ok { // what the engine has handed over waits here, and is dropped with the statement
+		e := *errcode.From(err)
+		e.Detail = ""
+		return &e
+	}
+	return err
+}
+
+func (c *conn) request(args []plan.Value) query.Request {
+	return query.Request{Principal: c.user, Database: c.database, Args: args, Settings: c.effective(), Source: c, Writer: c}
+}
