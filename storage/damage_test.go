@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
@@ -184,6 +185,20 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
+func TestDatabaseOfANewerFormatIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	s := filled(t, fs, "group", 10, 9)
+	b := record(nil, metaFormat, func(b []byte) []byte { return append(b, Format+1) })
+	if err := s.db.Set(metaFormat, b, pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	_, err := Open(Options{FS: fs, Dir: "group"})
+	if !errors.Is(err, ErrNewerFormat) || !strings.Contains(err.Error(), "db-000001") {
+		t.Errorf("Open gives %v", err)
+	}
+}
+
 func TestDirectoryInUse(t *testing.T) {
 	fs := vfs.NewMem()
 	s := filled(t, fs, "group", 10, 9)
@@ -283,6 +298,49 @@ func FuzzBlock(f *testing.F) {
 			again.index()
 			if j := again.find(hashCodes(codes), codes, scratch[:]); j < 0 || again.counts[j] != count {
 				t.Fatalf("cell %v is lost", codes)
+			}
+		}
+	})
+}
+
+// FuzzRecord lets damage get past the checksum of records: none may panic, and what is read must come back.
+func FuzzRecord(f *testing.F) {
+	key := []byte("key")
+	dense := &window{start: 5, gen: 3, live: 7, room: 64, dense: newDense([]uint32{0, 1}, []uint32{3, 9})}
+	sparse := &window{gen: 4, live: 9, depth: 2, next: 99, lo: []uint32{0, 1}, hi: []uint32{3, 70_000}, pack: packingFor([]uint8{2, 17})}
+	t := &table{def: testTable(1, 2), swapped: []bool{false, true}}
+	d := newDict()
+	d.intern("a")
+	d.intern("")
+	for _, write := range []func([]byte) []byte{
+		dense.appendRecord, sparse.appendRecord, t.appendRecord, position{schema.Applied{Index: 9, Term: 2}, 4}.append,
+		func(b []byte) []byte { return d.appendRun(b, 1, 2) },
+	} {
+		f.Add(record(nil, key, write))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n := len(b); n >= 4 {
+			b = seal(b[:n-4:n-4], key, 0)
+		}
+		if w, err := readWindow(5, key, b); err == nil {
+			again := record(nil, key, w.appendRecord)
+			if v, err := readWindow(5, key, again); err != nil || v.gen != w.gen || v.live != w.live || v.room != w.room || v.depth != w.depth {
+				t.Fatalf("a window comes back as %+v, %v", v, err)
+			}
+		}
+		if p, err := readPosition(key, b); err == nil {
+			if q, err := readPosition(key, record(nil, key, p.append)); err != nil || q != p {
+				t.Fatalf("a position comes back as %+v, %v", q, err)
+			}
+		}
+		if x, err := readTable(key, b); err == nil {
+			if _, err := readTable(key, record(nil, key, x.appendRecord)); err != nil {
+				t.Fatalf("a table does not come back: %v", err)
+			}
+		}
+		if d := newDict(); d.readRun(1, key, b) == nil && d.n > 0 {
+			if err := newDict().readRun(1, key, record(nil, key, func(b []byte) []byte { return d.appendRun(b, 1, d.n) })); err != nil {
+				t.Fatalf("a dictionary does not come back: %v", err)
 			}
 		}
 	})

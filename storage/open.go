@@ -71,10 +71,7 @@ func newStore(opts Options) *Store {
 }
 
 func (s *Store) open() (err error) {
-	if err := s.fs.MkdirAll(s.opts.Dir, 0o755); err != nil {
-		return err
-	}
-	if err := s.syncDir(s.fs.PathDir(s.opts.Dir)); err != nil {
+	if err := s.makeDir(); err != nil {
 		return err
 	}
 	s.lock, err = s.fs.Lock(s.path(lockName))
@@ -105,6 +102,20 @@ func (s *Store) open() (err error) {
 		return errors.Join(err, db.Close())
 	}
 	s.take(st)
+	return nil
+}
+
+// makeDir makes the directory, so that no power cut takes it away.
+func (s *Store) makeDir() error {
+	if err := s.fs.MkdirAll(s.opts.Dir, 0o755); err != nil {
+		return err
+	}
+	above := s.fs.PathDir(s.opts.Dir)
+	for _, dir := range []string{above, s.fs.PathDir(above)} { // shards/<id> is two names that may be new
+		if err := s.syncDir(dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -212,7 +212,7 @@ func (r *reader) denseLayout() *denseLayout {
 	l := &denseLayout{outer: outer, lo: make([]uint32, n), cap: make([]uint32, n), stride: make([]uint64, n)}
 	for d := range n {
 		l.lo[d], l.cap[d], l.stride[d] = uint32(r.uvarint()), uint32(r.uvarint()), r.uvarint()
-		r.bad = r.bad || l.cap[d] == 0 || l.stride[d] == 0
+		r.bad = r.bad || l.cap[d] == 0 || l.cap[d] > denseMax || l.stride[d] == 0 || l.stride[d] > denseMax
 		l.off += uint64(l.lo[d]) * l.stride[d]
 	}
 	l.volume = l.stride[outer] * uint64(l.cap[outer])

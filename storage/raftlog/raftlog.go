@@ -166,7 +166,7 @@ func (l *Log) GetLog(index uint64, out *raft.Log) error {
 		var e raft.Log
 		err := l.store.GetLog(index, &e)
 		if errors.Is(err, raft.ErrLogNotFound) {
-			return err
+			return l.absent(index, err)
 		}
 		if err != nil {
 			return l.corrupt(index, err.Error())
@@ -185,6 +185,19 @@ func (l *Log) GetLog(index uint64, out *raft.Log) error {
 		*out = e
 		return nil
 	})
+}
+
+// absent gives err if the log does not reach index; an entry that is missing between others is damage.
+func (l *Log) absent(index uint64, err error) error {
+	first, err1 := l.store.FirstIndex()
+	last, err2 := l.store.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if first <= index && index <= last && first > 0 {
+		return l.corrupt(index, fmt.Sprintf("it is missing between entries %d and %d", first, last))
+	}
+	return err
 }
 
 func (l *Log) corrupt(index uint64, what string) error {

@@ -161,6 +161,26 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 }
 
+func TestMissingEntryIsRefused(t *testing.T) {
+	f := &failing{InmemStore: raft.NewInmemStore()}
+	var halted error
+	l := newLog("raft.db", f, func(err error) { halted = err })
+	for _, i := range []uint64{4, 5, 7} {
+		if err := l.StoreLog(&raft.Log{Index: i, Term: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var e raft.Log
+	for _, i := range []uint64{3, 8} {
+		if err := l.GetLog(i, &e); !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("entry %d outside the log gives %v", i, err)
+		}
+	}
+	if err := l.GetLog(6, &e); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "raft.db") || halted == nil {
+		t.Errorf("entry 6, which is gone, gives %v, halted with %v", err, halted)
+	}
+}
+
 func TestGarbageIsNotALog(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/"+FileName, bytes.Repeat([]byte("garbage!"), 4096), 0o600); err != nil {
