@@ -34,6 +34,10 @@ func TestBadInputByCommandLine(t *testing.T) {
 		{"required flag", []string{"import", "x.csv"}, 2, []string{"table"}},
 		{"no file", []string{"import"}, 2, []string{"one file"}},
 		{"missing file", []string{"import", "missing.csv", "--table", "t"}, 1, []string{"missing.csv"}},
+		{"unknown format", []string{"export", "t", "--format", "xml"}, 2, []string{"ndjson"}},
+		{"too many arguments", []string{"sql", "SELECT 1"}, 2, []string{"-c"}},
+		{"unknown command of the shell", []string{"sql", "-c", `\nonsense`}, 1, []string{`\?`}},
+		{"version that is not there", []string{"context", "set", "c", "a=1", "--if-version", "7"}, 4, []string{"quipu context get c"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			out, err := n.run(tc.args...)
@@ -88,6 +92,24 @@ func TestBadFilesByImport(t *testing.T) {
 			compare(counts(t, c, tc.name, "a, b"), tc.want).check(t)
 			rejects(t, file+".rejected", tc.rejected)
 		})
+	}
+}
+
+// TestExportComesBackByImport writes a table with NULL, empty texts and separators in its values to files, and counts them into another.
+func TestExportComesBackByImport(t *testing.T) {
+	n := startNode(t, t.TempDir(), "--shards", "1")
+	c := n.open()
+	query(t, c, "CREATE TABLE t (a text, b int8, c bool)")
+	query(t, c, "INSERT INTO t VALUES ('', 1, true, 2), (NULL, NULL, NULL, 3), ('a,\"b', 3, false, 4), ('two\nlines\tand a tab', 9, true, 1)")
+	for _, format := range []string{"csv", "tsv", "ndjson"} {
+		file := filepath.Join(t.TempDir(), "cells."+format)
+		query(t, c, "CREATE TABLE back_"+format+" (a text, b int8, c bool)")
+		for _, args := range [][]string{{"export", "t", "--format", format, "-o", file}, {"import", file, "--table", "back_" + format}} {
+			if out, err := n.run(args...); err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, out)
+			}
+		}
+		compare(counts(t, c, "back_"+format, "a, b, c"), counts(t, c, "t", "a, b, c")).check(t)
 	}
 }
 

@@ -189,7 +189,8 @@ func (n *node) stop() int {
 func (n *node) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(n.t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, n.binary, append(args, "--url", n.addr)...)
+	cmd := exec.CommandContext(ctx, n.binary, args...)
+	cmd.Env = append(os.Environ(), "QUIPU_URL="+n.addr)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

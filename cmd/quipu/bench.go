@@ -17,9 +17,15 @@ func benchCommand() *cobra.Command {
 		Long: `Without --url the benchmark starts a durable node of its own in a temporary directory, as a process beside
 this one, and removes it afterwards.`,
 	}
-	c.PersistentFlags().Bool("json", false, "print the result as JSON")
-	c.PersistentFlags().String("server-data-dir", "", "directory of the benchmark's own node (default: a temporary one)")
-	c.AddCommand(benchIngest(), benchQuery(), benchGenerate())
+	c.AddCommand(measures(benchIngest()), measures(benchQuery()), benchGenerate())
+	return c
+}
+
+// measures gives a benchmark the flags that say where, and how to print.
+func measures(c *cobra.Command) *cobra.Command {
+	c.Flags().Bool("json", false, "print the result as JSON")
+	c.Flags().String("url", "", "server to measure (default: a node of its own)")
+	c.Flags().String("server-data-dir", "", "directory of the benchmark's own node (default: a temporary one)")
 	return c
 }
 

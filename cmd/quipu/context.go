@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -63,6 +64,9 @@ func contextSet() *cobra.Command {
 				values[k] = v
 			}
 			r, err := cl.Context(args[0]).CompareAndSet(cmd.Context(), version, values)
+			if errors.Is(err, &client.Error{Code: "CONFLICT"}) {
+				return fmt.Errorf("%w; read it with `quipu context get %s`, then set it with --if-version", err, args[0])
+			}
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,12 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Start a throw-away node with real data, tell its story, and open the shell",
-		Args:  exactly(0, "no argument"),
+		Long: `Start a node in a temporary directory, count the applicants to six departments of Berkeley in autumn 1973, ask
+whether admission depended on gender, pooled and by department, and open the shell on it. Nothing is needed and nothing stays:
+the node and its data go when the shell ends. The usual port 7480 is used if it is free.`,
+		Example: `  quipu demo
+  quipu demo --exit`,
+		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDemo(cmd, exit || !term.IsTerminal(int(os.Stdin.Fd())))
 		},

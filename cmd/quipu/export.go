@@ -21,8 +21,8 @@ func exportCommand() *cobra.Command {
   quipu export checkout --format ndjson | head`,
 		Args: exactly(1, "one table"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if !render.Known(format) {
-				return &usageError{fmt.Errorf("unknown format %q, want one of %s", format, strings.Join(render.Formats, ", "))}
+			if err := render.Check(format); err != nil {
+				return &usageError{err}
 			}
 			cl, err := connect(cmd)
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -17,17 +18,26 @@ import (
 func importCommand() *cobra.Command {
 	o := importer.Options{Columns: map[string]string{}}
 	var maps []string
+	var delimiter string
 	c := &cobra.Command{
 		Use:   "import FILE --table TABLE",
 		Short: "Count the rows of a CSV, TSV or NDJSON file, each exactly once",
 		Long: `Each row of the file is one observation of the cell that its columns name; a column "count" says how many,
 a column "ts" when. The cluster remembers the file: a second run, or one after a crash, goes on where the
-first one stopped and counts nothing twice. Rows that cannot be counted go to FILE.rejected with the reason.`,
+first one stopped and counts nothing twice. Rows that cannot be counted go to FILE.rejected with the reason.
+In CSV and TSV an empty field is NULL, and "" is the empty text.`,
 		Example: `  quipu import events.csv --table checkout
-  quipu import events.csv --table checkout --map country_code=country --skip user_agent`,
+  quipu import events.csv --table checkout --map country_code=country --skip user_agent
+  quipu import ereignisse.csv --table checkout --delimiter ';'`,
 		Args: exactly(1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			o.Path = args[0]
+			if len(delimiter) > 1 {
+				return &usageError{fmt.Errorf("--delimiter %q is not one byte", delimiter)}
+			}
+			if delimiter != "" {
+				o.Delimiter = delimiter[0]
+			}
 			for _, m := range maps {
 				from, to, ok := strings.Cut(m, "=")
 				if !ok {
@@ -44,15 +54,18 @@ first one stopped and counts nothing twice. Rows that cannot be counted go to FI
 			done := showProgress(cmd.ErrOrStderr(), &o)
 			sum, err := importer.Run(cmd.Context(), o)
 			done()
-			report(cmd.OutOrStdout(), o, sum)
+			if err == nil || sum.Rows > 0 {
+				report(cmd.OutOrStdout(), o, sum)
+			}
 			if err == nil && sum.Rejected > 0 {
-				return &partialError{fmt.Errorf("%d rows were rejected, see %s", sum.Rejected, o.Path+".rejected")}
+				return &partialError{fmt.Errorf("%s rejected, see %s", plural(sum.Rejected, "row was", "rows were"), cmp.Or(o.Rejects, o.Path+".rejected"))}
 			}
 			return err
 		},
 	}
 	c.Flags().StringVar(&o.Table, "table", "", "table to count into (required)")
 	c.Flags().StringVar(&o.Format, "format", "", "csv, tsv or ndjson (default: by the file's name)")
+	c.Flags().StringVar(&delimiter, "delimiter", "", "byte between the columns of a CSV (default ,)")
 	c.Flags().StringArrayVar(&maps, "map", nil, "column=dimension, or column=count, or column=ts; may be given several times")
 	c.Flags().StringArrayVar(&o.Skip, "skip", nil, "column to leave out; may be given several times")
 	c.Flags().IntVar(&o.ChunkRows, "chunk-rows", 0, "rows of one chunk (default 20000)")
@@ -60,6 +73,13 @@ first one stopped and counts nothing twice. Rows that cannot be counted go to FI
 	c.Flags().BoolVar(&o.Again, "again", false, "count a file that was counted before once more")
 	c.MarkFlagRequired("table")
 	return c
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
 }
 
 // report is the line that reconciles: every row of the file was counted or rejected.

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,12 +40,13 @@ func main() {
 func exitCode(err error) int {
 	var usage *usageError
 	var partial *partialError
+	var absent *absentError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &partial):
 		return exitPartial
-	case errors.Is(err, &client.Error{Code: "UNAVAILABLE"}), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &absent), errors.Is(err, &client.Error{Code: "UNAVAILABLE"}), errors.Is(err, context.DeadlineExceeded):
 		return exitNotReady
 	case errors.Is(err, &client.Error{Code: "CONFLICT"}):
 		return exitConflict
@@ -67,7 +69,11 @@ write is retried, and answers chi-square and its family in SQL over one consiste
 
 Try it:    quipu demo
 Run it:    quipu serve --data-dir ./data
-Ask it:    quipu sql -c "SELECT chi2_test(gender, admitted) FROM admissions"`,
+Ask it:    quipu sql -c "SELECT chi2_test(gender, admitted) FROM admissions"
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writer was faster (context set),
+5 done in part (import with rejected rows).`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		// Before cobra looks itself, so that a missing flag is an error of usage.
@@ -78,16 +84,43 @@ Ask it:    quipu sql -c "SELECT chi2_test(gender, admitted) FROM admissions"`,
 			return nil
 		},
 	}
-	c.PersistentFlags().String("url", "", "server to talk to (default $QUIPU_URL or 127.0.0.1:7480)")
+	c.SetVersionTemplate("quipu {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	c.AddCommand(demoCommand(), serveCommand(), sqlCommand(), importCommand(), exportCommand(), tableCommand(), contextCommand(),
-		benchCommand(), versionCommand())
+	c.AddCommand(demoCommand(), serveCommand(), talks(sqlCommand()), talks(importCommand()), talks(exportCommand()), talks(tableCommand()),
+		talks(contextCommand()), benchCommand(), versionCommand())
+	c.SetHelpCommand(helpCommand())
 	for _, group := range append(c.Commands(), c) {
 		if group.HasSubCommands() {
 			refuseUnknown(group)
 		}
 	}
 	return c
+}
+
+// talks gives a command, with its own commands, the flag that names the server.
+func talks(c *cobra.Command) *cobra.Command {
+	c.PersistentFlags().String("url", "", "server to talk to (default $QUIPU_URL or "+defaultURL+")")
+	return c
+}
+
+const defaultURL = "127.0.0.1:7480"
+
+// helpCommand is cobra's, but for a command that there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [command]", Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = fmt.Errorf("no help about %q (`quipu --help` lists the commands)", strings.Join(args, " "))
+			}
+			if err != nil {
+				return &usageError{err}
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // refuseUnknown makes a word that names no command of the group an error of usage; without a word the group prints its help.
@@ -107,9 +140,9 @@ func refuseUnknown(group *cobra.Command) {
 
 // exactly is cobra.ExactArgs with our exit code.
 func exactly(n int, what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return &usageError{fmt.Errorf("want %s, got %d arguments", what, len(args))}
+			return &usageError{fmt.Errorf("%s takes %s, got %s (`%s --help`)", c.CommandPath(), what, plural(int64(len(args)), "argument", "arguments"), c.CommandPath())}
 		}
 		return nil
 	}
@@ -118,22 +151,31 @@ func exactly(n int, what string) cobra.PositionalArgs {
 // connect opens a client to the server that --url or $QUIPU_URL names. Failure within five seconds says what was tried.
 func connect(cmd *cobra.Command, opts ...client.Option) (*client.Client, error) {
 	url, _ := cmd.Flags().GetString("url")
-	if url == "" {
-		url = os.Getenv("QUIPU_URL")
-	}
-	if url == "" {
-		url = "127.0.0.1:7480"
-	}
+	url = cmp.Or(url, os.Getenv("QUIPU_URL"), defaultURL)
 	if token := os.Getenv("QUIPU_TOKEN"); token != "" {
 		opts = append(opts, client.WithToken(token))
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
 	defer cancel()
 	c, err := client.Open(ctx, url, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("no server answers at %s (start one with `quipu serve --data-dir ./data`, or name one with --url): %w", url, err)
+	if err != nil && ctx.Err() != nil && cmd.Context().Err() == nil {
+		return nil, &absentError{url, err}
 	}
-	return c, nil
+	return c, err
+}
+
+// absentError is a server that did not answer in time.
+type absentError struct {
+	url   string
+	cause error
+}
+
+func (e *absentError) Error() string {
+	text := "no server answers at " + e.url
+	if _, dialing, ok := strings.Cut(e.cause.Error(), "dialing: "); ok { // the layers above it say nothing more
+		text += ": " + strings.TrimRight(dialing, `"`)
+	}
+	return text + " (start one with `quipu serve --data-dir ./data`, or name one with --url)"
 }
 
 // closing joins the error of Close to that of the command.

@@ -17,13 +17,16 @@ import (
 
 func serveCommand() *cobra.Command {
 	var cfg server.Config
-	var address, memory, free, level string
+	var address, postgres, memory, free, level string
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR",
 		Short: "Run a node",
 		Long: `Run a node on a data directory. An empty directory becomes a complete cluster of one node; there is no other
-initialization. The node serves gRPC and HTTP on one port, on this machine only: there is no authentication yet.
+initialization. The node serves gRPC and HTTP on one port and PostgreSQL clients (psql, drivers, dashboards) on another, on this
+machine only: there is no authentication yet.
 It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no longer keep its promises.`,
+		Example: `  quipu serve --data-dir ./data
+  quipu serve --data-dir ./data --listen 127.0.0.1:7490 --cell-memory 2GiB`,
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if cfg.CellMemory, err = bytesOf("cell-memory", memory); err != nil {
@@ -35,12 +38,16 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 			if cfg.Logger, err = logger(cmd.ErrOrStderr(), level); err != nil {
 				return err
 			}
-			return serve(cmd, cfg, address)
+			if cfg.Shards < 1 {
+				return &usageError{fmt.Errorf("--shards %d: a cluster has at least 1", cfg.Shards)}
+			}
+			return serve(cmd, cfg, address, postgres)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
 	f.StringVar(&address, "listen", "127.0.0.1:7480", "loopback address of gRPC and HTTP")
+	f.StringVar(&postgres, "pg-listen", postgresDefault, "loopback address of PostgreSQL's protocol; off to leave it out")
 	f.IntVar(&cfg.Shards, "shards", 4, "shards of a new cluster; fixed from then on")
 	f.StringVar(&memory, "cell-memory", "", "memory for cells and dictionaries, for example 512MiB (default a quarter of the machine's)")
 	f.StringVar(&free, "disk-free", "", "free disk space below which writes are refused (default 512MiB)")
@@ -49,7 +56,10 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	return c
 }
 
-func serve(cmd *cobra.Command, cfg server.Config, address string) error {
+// postgresDefault is the usual address of PostgreSQL's protocol.
+const postgresDefault = "127.0.0.1:7432"
+
+func serve(cmd *cobra.Command, cfg server.Config, address, postgres string) error {
 	tuneGC(cfg)
 	halted := make(chan error, 1)
 	cfg.Halt = func(err error) { halted <- err }
@@ -57,7 +67,11 @@ func serve(cmd *cobra.Command, cfg server.Config, address string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; data in %s)\n", servingPrefix, s.Addr, cfg.DataDir)
+	sql, err := servePostgres(cmd, s, postgres)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; %sdata in %s)\n", servingPrefix, s.Addr, sql, cfg.DataDir)
 	select {
 	case <-cmd.Context().Done():
 		return s.Close()
@@ -67,6 +81,23 @@ func serve(cmd *cobra.Command, cfg server.Config, address string) error {
 		// Nothing is written any more: what is not in the log was not acknowledged.
 		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w", err)
 	}
+}
+
+// servePostgres opens the port for PostgreSQL clients and gives what is to be said of it. If nobody asked for the usual port and another
+// program has it, the node goes without.
+func servePostgres(cmd *cobra.Command, s *server.Service, address string) (string, error) {
+	if address == "off" {
+		return "", nil
+	}
+	addr, err := s.ServePostgres(address)
+	switch {
+	case err == nil:
+		return fmt.Sprintf("PostgreSQL clients on %s; ", addr), nil
+	case cmd.Flags().Changed("pg-listen"):
+		return "", err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "PostgreSQL clients cannot connect: %v (--pg-listen takes another address)\n", err)
+	return "", nil
 }
 
 // tuneGC lets garbage grow to four times the live heap while that is small, and holds the process near its budget when it is not: the

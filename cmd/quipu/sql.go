@@ -22,11 +22,12 @@ func sqlCommand() *cobra.Command {
 		Example: `  quipu sql
   quipu sql -c "SELECT dept, chi2_test(gender, admitted) FROM admissions GROUP BY dept ORDER BY ln_p"
   quipu sql -f report.sql --format csv > report.csv
+  quipu sql -c '\d checkout'
   echo "SHOW tables" | quipu sql`,
-		Args: exactly(0, "no argument (SQL goes to -c)"),
+		Args: exactly(0, `no argument but -c "SQL"`),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if !render.Known(format) {
-				return &usageError{fmt.Errorf("unknown format %q, want one of %s", format, strings.Join(render.Formats, ", "))}
+			if err := render.Check(format); err != nil {
+				return &usageError{err}
 			}
 			cl, err := connect(cmd)
 			if err != nil {
@@ -35,7 +36,7 @@ func sqlCommand() *cobra.Command {
 			defer closing(cmd.Context(), cl, &err)
 			s := &shell.Session{Client: cl, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Format: format}
 			switch {
-			case text != "":
+			case cmd.Flags().Changed("command"):
 				return s.Script(cmd.Context(), strings.NewReader(text))
 			case file != "" && file != "-":
 				f, err := os.Open(file)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/quipudb/quipu/cmd/internal/render"
 	"github.com/quipudb/quipu/cmd/internal/shell"
 	"github.com/spf13/cobra"
 )
@@ -10,9 +12,12 @@ import (
 func tableCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{Use: "table", Short: "List, describe and drop tables (create them with SQL)"}
-	c.PersistentFlags().StringVar(&format, "format", "table", "output format")
+	c.PersistentFlags().StringVar(&format, "format", "table", "output: "+strings.Join(render.Formats, ", "))
 	with := func(run func(*cobra.Command, *shell.Session, []string) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) (err error) {
+			if err := render.Check(format); err != nil {
+				return &usageError{err}
+			}
 			cl, err := connect(cmd)
 			if err != nil {
 				return err

@@ -6,7 +6,6 @@ package importer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,6 +24,7 @@ type Options struct {
 	Path      string
 	Table     string
 	Format    string            // csv, tsv or ndjson; empty: by the file's name
+	Delimiter byte              // of csv; 0 means a comma
 	Columns   map[string]string // column of the file → dimension, "count" or "ts"; others map by their own name
 	Skip      []string          // columns of the file to leave out
 	Rejects   string            // file for rejected rows; empty: Path + ".rejected"
@@ -81,6 +81,9 @@ func (o Options) complete() (Options, error) {
 	if o.Format != "csv" && o.Format != "tsv" && o.Format != "ndjson" {
 		return o, fmt.Errorf("unknown format %q, want csv, tsv or ndjson", o.Format)
 	}
+	if strings.IndexByte("\"\r\n", o.Delimiter) >= 0 || o.Delimiter > 0 && o.Format != "csv" {
+		return o, fmt.Errorf("%q cannot separate the columns of a %s file", o.Delimiter, o.Format)
+	}
 	if o.ChunkRows == 0 {
 		o.ChunkRows = chunkRowsDefault
 	}
@@ -91,6 +94,25 @@ func (o Options) complete() (Options, error) {
 		o.Rejects = o.Path + ".rejected"
 	}
 	return o, nil
+}
+
+func (o Options) delimiter() byte {
+	switch {
+	case o.Format == "tsv":
+		return '\t'
+	case o.Delimiter > 0:
+		return o.Delimiter
+	}
+	return ','
+}
+
+// chunking says how rows come to their chunks; the record of the import keeps it.
+func (o Options) chunking() string {
+	text := fmt.Sprintf("%s rows=%d", o.Format, o.ChunkRows)
+	if o.Delimiter > 0 {
+		text += fmt.Sprintf(" delimiter=%q", o.Delimiter)
+	}
+	return text
 }
 
 // load is one run over one file.
@@ -141,7 +163,7 @@ func (l *load) open(ctx context.Context) (err error) {
 		return errors.Join(err, l.file.Close())
 	}
 	l.imp, err = l.o.Client.Import(ctx, client.ImportSpec{
-		Table: l.o.Table, FileHash: hash, Mapping: l.source.mapping(), Chunking: fmt.Sprintf("%s rows=%d", l.o.Format, l.o.ChunkRows), Again: l.o.Again,
+		Table: l.o.Table, FileHash: hash, Mapping: l.source.mapping(), Chunking: l.o.chunking(), Again: l.o.Again,
 	})
 	if err != nil {
 		return errors.Join(err, l.file.Close())
@@ -183,7 +205,11 @@ func (l *load) run(ctx context.Context) error {
 	if complete {
 		return nil
 	}
-	if err := l.skip(int64(done) * int64(l.o.ChunkRows)); err != nil {
+	last, err := l.skip(int64(done) * int64(l.o.ChunkRows))
+	if err == nil {
+		err = keepRejects(l.o.Rejects, last)
+	}
+	if err != nil {
 		return err
 	}
 	for n := done + 1; ; n++ {
@@ -207,20 +233,22 @@ func (l *load) run(ctx context.Context) error {
 	}
 }
 
-// skip reads over what earlier runs have settled.
-func (l *load) skip(rows int64) error {
+// skip reads over what earlier runs have settled, and gives the line on which the last of it begins.
+func (l *load) skip(rows int64) (last int, err error) {
 	var r row
 	for range rows {
-		if err := l.source.next(&r); err != nil && !isBad(err) {
-			return err
+		err := l.source.next(&r)
+		var bad *records.BadRecord
+		switch {
+		case errors.As(err, &bad):
+			last = bad.Line
+		case err != nil:
+			return last, err
+		default:
+			last = r.line
 		}
 	}
-	return nil
-}
-
-func isBad(err error) bool {
-	var bad *records.BadRecord
-	return errors.As(err, &bad)
+	return last, nil
 }
 
 // send reads one chunk and sends it. False means that the file is at its end.
@@ -301,38 +329,4 @@ func (l *load) save(ctx context.Context, complete bool) error {
 	}
 	l.saved = l.done
 	return nil
-}
-
-// rejects is a CSV of line, reason and the row as it stood in the file.
-type rejects struct {
-	f *os.File
-	w *csv.Writer
-}
-
-func (l *load) reject(line int, reason, raw string) error {
-	if l.rejects == nil {
-		flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
-		if l.saved == 0 {
-			flags |= os.O_TRUNC
-		}
-		f, err := os.OpenFile(l.o.Rejects, flags, 0o644)
-		if err != nil {
-			return fmt.Errorf("rejected rows: %w", err)
-		}
-		l.rejects = &rejects{f, csv.NewWriter(f)}
-		if l.saved == 0 {
-			l.rejects.w.Write([]string{"line", "reason", "row"})
-		}
-	}
-	return l.rejects.w.Write([]string{fmt.Sprint(line), reason, strings.TrimRight(raw, "\r\n")})
-}
-
-func (r *rejects) flush() error {
-	r.w.Flush()
-	return r.w.Error()
-}
-
-func (r *rejects) close() {
-	r.flush()
-	r.f.Close()
 }

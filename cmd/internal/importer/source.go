@@ -177,10 +177,7 @@ type separated struct {
 }
 
 func newSeparated(o Options, t client.TableInfo, r io.Reader) (*separated, error) {
-	comma := byte(',')
-	if o.Format == "tsv" {
-		comma = '\t'
-	}
+	comma := o.delimiter()
 	s := &separated{plan: plan{table: t}, c: records.NewCSV(r, comma)}
 	header, err := s.c.Next()
 	if err == io.EOF {
@@ -190,7 +187,11 @@ func newSeparated(o Options, t client.TableInfo, r io.Reader) (*separated, error
 		return nil, fmt.Errorf("header of %s: %w", o.Path, err)
 	}
 	for _, column := range header {
-		to, err := s.add(strings.TrimSpace(string(column)), o)
+		name := strings.TrimSpace(string(column))
+		to, err := s.add(name, o)
+		if other := strings.IndexAny(name, ";\t|,"); err != nil && len(header) == 1 && other >= 0 {
+			return nil, fmt.Errorf("header of %s is one column, %q: if its columns are separated by %q, say --delimiter %q", o.Path, name, name[other], name[other:other+1])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("header of %s: %w", o.Path, err)
 		}
@@ -204,20 +205,20 @@ func newSeparated(o Options, t client.TableInfo, r io.Reader) (*separated, error
 
 func (s *separated) offset() int64 { return s.c.Offset() }
 
-// next takes an empty field as NULL in int8 and bool columns and as empty text in text columns.
+// next takes an empty field as NULL, as COPY does; the empty text is "".
 func (s *separated) next(r *row) error {
-	line := s.c.Line()
 	fields, err := s.c.Next()
 	if err != nil {
 		return err
 	}
+	line := s.c.Began()
 	r.line, r.raw = line, s.c.Raw()
 	if len(fields) != len(s.to) {
 		return &records.BadRecord{Line: line, Raw: r.raw, Reason: fmt.Sprintf("%d fields, the header has %d", len(fields), len(s.to))}
 	}
 	r.reset(len(s.names))
 	for i, f := range fields {
-		null := len(f) == 0 && s.to[i] >= 0 && s.info[s.to[i]].Type != "text"
+		null := len(f) == 0 && s.to[i] >= 0 && (!s.c.Quoted(i) || s.info[s.to[i]].Type != "text")
 		if reason := s.set(r, s.to[i], f, null); reason != "" {
 			return &records.BadRecord{Line: line, Raw: r.raw, Reason: reason}
 		}
@@ -268,11 +269,11 @@ func newObjects(o Options, t client.TableInfo, r io.Reader) (*objects, error) {
 func (s *objects) offset() int64 { return s.n.Offset() }
 
 func (s *objects) next(r *row) error {
-	line := s.n.Line()
 	fields, err := s.n.Next()
 	if err != nil {
 		return err
 	}
+	line := s.n.Began()
 	r.line, r.raw = line, s.n.Raw()
 	r.reset(len(s.names))
 	for key, f := range fields {

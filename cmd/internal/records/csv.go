@@ -32,9 +32,11 @@ type CSV struct {
 	r      *bufio.Reader
 	comma  byte
 	line   int // lines read so far
+	began  int // line on which the last record began
 	offset int64
 	record []byte
 	fields [][]byte
+	quoted []bool // by field
 }
 
 // NewCSV reads r from its beginning.
@@ -58,6 +60,12 @@ func (c *CSV) Offset() int64 { return c.offset }
 // Line is the 1-based line on which the next record begins.
 func (c *CSV) Line() int { return c.line + 1 }
 
+// Began is the 1-based line on which the record that Next returned last begins.
+func (c *CSV) Began() int { return c.began }
+
+// Quoted says whether field i of the record that Next returned last stood in quotes: "" is an empty text where nothing is no value.
+func (c *CSV) Quoted(i int) bool { return c.quoted[i] }
+
 // Next reads one record. The fields are valid until the next call. The error is io.EOF at the end, a *BadRecord for a record that
 // was skipped, or what the underlying reader said.
 func (c *CSV) Next() ([][]byte, error) {
@@ -71,6 +79,7 @@ func (c *CSV) Next() ([][]byte, error) {
 		if len(body) == 0 {
 			continue
 		}
+		c.began = first
 		return c.split(body, first)
 	}
 }
@@ -187,7 +196,7 @@ func (c *CSV) explain(err error, first int) error {
 
 // split cuts a record into fields and takes the quotes off.
 func (c *CSV) split(body []byte, first int) ([][]byte, error) {
-	c.fields = c.fields[:0]
+	c.fields, c.quoted = c.fields[:0], c.quoted[:0]
 	if !utf8.Valid(body) {
 		return nil, c.bad(first, "not valid UTF-8", body)
 	}
@@ -197,13 +206,14 @@ func (c *CSV) split(body []byte, first int) ([][]byte, error) {
 			if end < 0 || end < len(body) && body[end] != c.comma {
 				return nil, c.bad(first, `characters after the closing quote of a field; write "" for a quote inside it`, body)
 			}
-			c.fields = append(c.fields, c.unquote(body[i+1:end-1]))
+			c.fields, c.quoted = append(c.fields, c.unquote(body[i+1:end-1])), append(c.quoted, true)
 			if end == len(body) {
 				return c.fields, nil
 			}
 			i = end + 1
 			continue
 		}
+		c.quoted = append(c.quoted, false)
 		next := bytes.IndexByte(body[i:], c.comma)
 		if next < 0 {
 			c.fields = append(c.fields, body[i:])

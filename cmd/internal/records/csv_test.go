@@ -94,6 +94,15 @@ func TestLineOfOneGiBIsSetAside(t *testing.T) {
 	}
 }
 
+func TestQuotesAndLinesOfTheLastRecord(t *testing.T) {
+	c := NewCSV(strings.NewReader("a,b\n\n\"\",\n"), ',')
+	c.Next()
+	fields, err := c.Next()
+	if err != nil || len(fields) != 2 || !c.Quoted(0) || c.Quoted(1) || c.Began() != 3 {
+		t.Errorf("fields %q (%v), quoted %v, begun on line %d", fields, err, c.quoted, c.Began())
+	}
+}
+
 func TestManyLinesInsideQuotesStayLinear(t *testing.T) {
 	in := "\"" + strings.Repeat("\n", RecordBytesMax+10) + "\na,b\n"
 	good, bad := all(t, NewCSV(strings.NewReader(in), ','))

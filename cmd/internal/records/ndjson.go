@@ -37,6 +37,9 @@ func (n *NDJSON) Offset() int64 { return n.lines.offset }
 // Line is the 1-based number of the next line.
 func (n *NDJSON) Line() int { return n.lines.line + 1 }
 
+// Began is the 1-based line of the object that Next returned last.
+func (n *NDJSON) Began() int { return n.lines.began }
+
 // Next reads one object. The map is valid until the next call. Errors are those of CSV.Next.
 func (n *NDJSON) Next() (map[string]Field, error) {
 	for {
@@ -55,6 +58,7 @@ func (n *NDJSON) Next() (map[string]Field, error) {
 		if err := n.decode(body); err != nil {
 			return nil, n.lines.bad(line, err.Error(), body)
 		}
+		n.lines.began = line
 		return n.fields, nil
 	}
 }

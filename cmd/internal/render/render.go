@@ -5,7 +5,6 @@ package render
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,7 +43,7 @@ func New(w io.Writer, format string, columns []Column) (Writer, error) {
 	case "json", "ndjson":
 		return &objects{w: bufio.NewWriter(w), columns: columns, lines: format == "ndjson"}, nil
 	}
-	return nil, fmt.Errorf("unknown format %q, want one of %s", format, strings.Join(Formats, ", "))
+	return nil, Check(format)
 }
 
 // Text is the text form of a value: empty for NULL.
@@ -161,34 +160,46 @@ func printable(s string) string {
 
 func control(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }
 
-// separated is CSV or TSV with a header line. NULL is an empty field.
+// separated is CSV or TSV with a header line. NULL is an empty field, the empty text is "".
 type separated struct {
-	w      *csv.Writer
-	fields []string
+	w     *bufio.Writer
+	comma byte
 }
 
 func newSeparated(w io.Writer, tabs bool, columns []Column) (*separated, error) {
-	s := &separated{w: csv.NewWriter(w), fields: make([]string, len(columns))}
+	s := &separated{w: bufio.NewWriter(w), comma: ','}
 	if tabs {
-		s.w.Comma = '\t'
+		s.comma = '\t'
 	}
 	for i, c := range columns {
-		s.fields[i] = c.Name
+		s.field(i, c.Name)
 	}
-	return s, s.w.Write(s.fields)
+	return s, s.w.WriteByte('\n')
 }
 
 func (s *separated) Row(values []any) error {
 	for i, v := range values {
-		s.fields[i] = Text(v)
+		if v != nil {
+			s.field(i, Text(v))
+		} else if i > 0 {
+			s.w.WriteByte(s.comma)
+		}
 	}
-	return s.w.Write(s.fields)
+	return s.w.WriteByte('\n')
 }
 
-func (s *separated) Close() error {
-	s.w.Flush()
-	return s.w.Error()
+func (s *separated) field(i int, text string) {
+	if i > 0 {
+		s.w.WriteByte(s.comma)
+	}
+	if text != "" && strings.IndexByte(text, s.comma) < 0 && !strings.ContainsAny(text, "\"\r\n") {
+		s.w.WriteString(text)
+		return
+	}
+	s.w.WriteString(`"` + strings.ReplaceAll(text, `"`, `""`) + `"`)
 }
+
+func (s *separated) Close() error { return s.w.Flush() }
 
 // objects is a JSON array of objects, or one object a line. Integers beyond 2^53 stay exact: they are JSON numbers with all digits.
 type objects struct {
@@ -266,5 +277,10 @@ func (o *objects) Close() error {
 	return o.w.Flush()
 }
 
-// Known says whether format is one of Formats.
-func Known(format string) bool { return slices.Contains(Formats, format) }
+// Check is an error that names the formats, if format is not one of them.
+func Check(format string) error {
+	if slices.Contains(Formats, format) {
+		return nil
+	}
+	return fmt.Errorf("unknown format %q, want one of %s", format, strings.Join(Formats, ", "))
+}

@@ -42,6 +42,13 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+func TestCSVTellsNoValueFromEmptyText(t *testing.T) {
+	got := output(t, "csv", []Column{{"a", false}, {"b", false}}, []any{nil, ""}, []any{"say \"hi\"", nil}, []any{"two\nlines", "x"})
+	if want := "a,b\n,\"\"\n\"say \"\"hi\"\"\",\n\"two\nlines\",x\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestUnknownFormatNamesTheKnownOnes(t *testing.T) {
 	_, err := New(nil, "xml", nil)
 	if err == nil || !strings.Contains(err.Error(), "ndjson") {

@@ -47,7 +47,7 @@ func (s *Session) Interactive(ctx context.Context, prompt string) error {
 			return err
 		}
 		if !split.Pending() && strings.HasPrefix(strings.TrimSpace(line), `\`) {
-			if quit := s.command(ctx, strings.TrimSpace(line)); quit {
+			if quit, _ := s.command(ctx, strings.TrimSpace(line)); quit { // an error has been printed
 				return nil
 			}
 			continue
@@ -134,36 +134,34 @@ const help = `  \d           list the tables          \d NAME      describe a ta
 Statements end with a semicolon. Ctrl-C ends a running one.
 `
 
-// command runs a backslash command. True means leave.
-func (s *Session) command(ctx context.Context, line string) bool {
+// command runs a backslash command and prints its error; then it returns ErrFailed.
+func (s *Session) command(ctx context.Context, line string) (quit bool, err error) {
 	word, arg, _ := strings.Cut(line, " ")
-	arg = strings.TrimSuffix(strings.TrimSpace(arg), ";")
+	word, arg = strings.TrimSuffix(word, ";"), strings.TrimSuffix(strings.TrimSpace(arg), ";")
 	switch word {
 	case `\q`:
-		return true
+		return true, nil
 	case `\?`, `\help`, `\h`:
 		fmt.Fprint(s.Out, help)
 	case `\timing`:
 		s.Timing = !s.Timing
 		fmt.Fprintf(s.Out, "Timing is %s.\n", map[bool]string{true: "on", false: "off"}[s.Timing])
 	case `\format`:
-		if !render.Known(arg) {
-			fmt.Fprintf(s.Err, "unknown format %q, want one of %s\n", arg, strings.Join(render.Formats, ", "))
-			break
+		if err = render.Check(arg); err == nil {
+			s.Format = arg
 		}
-		s.Format = arg
 	case `\d`, `\dt`:
-		if err := s.Describe(ctx, arg); err != nil {
-			s.explain("", err)
-		}
+		err = s.Describe(ctx, arg)
 	case `\i`:
-		if err := s.file(ctx, arg); err != nil && err != ErrFailed {
-			fmt.Fprintf(s.Err, "ERROR:  %v\n", err)
-		}
+		err = s.file(ctx, arg)
 	default:
-		fmt.Fprintf(s.Err, "unknown command %s; \\? lists them\n", word)
+		err = fmt.Errorf("unknown command %s; \\? lists them", word)
 	}
-	return false
+	if err != nil && err != ErrFailed {
+		s.explain("", err)
+		err = ErrFailed
+	}
+	return false, err
 }
 
 func (s *Session) file(ctx context.Context, name string) error {

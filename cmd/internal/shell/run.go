@@ -137,12 +137,19 @@ func Caret(sql string, position int) string {
 	return lead + text + "\n" + pad + "^\n"
 }
 
-// Script runs the statements of r. It stops at the first error, as a script that goes on after one rarely does what was meant.
+// Script runs the statements and commands of r. It stops at the first error, as a script that goes on after one rarely does what was
+// meant, or at \q.
 func (s *Session) Script(ctx context.Context, r io.Reader) error {
 	var split Splitter
 	in := bufio.NewScanner(r)
 	in.Buffer(make([]byte, 1<<16), statementBytesMax)
 	for in.Scan() {
+		if line := strings.TrimSpace(in.Text()); !split.Pending() && strings.HasPrefix(line, `\`) {
+			if quit, err := s.command(ctx, line); quit || err != nil {
+				return err
+			}
+			continue
+		}
 		for _, sql := range split.Feed(in.Text()) {
 			if err := s.Execute(ctx, sql); err != nil {
 				return err
