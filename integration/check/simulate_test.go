@@ -142,7 +142,9 @@ func (s *store) spread(b bug, r *rand.Rand) {
 	slices.SortStableFunc(s.events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 }
 
-func within(r *rand.Rand, from, to int64) float64 { return float64(from) + r.Float64()*float64(to-from) }
+func within(r *rand.Rand, from, to int64) float64 {
+	return float64(from) + r.Float64()*float64(to-from)
+}
 
 // run lets everything take effect in order.
 func (s *store) run(b bug, r *rand.Rand) {
