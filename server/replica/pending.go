@@ -12,12 +12,13 @@ import (
 
 // Pending is a part on its way.
 type Pending struct {
-	p       *Proposer
-	part    *Part
-	alone   bool // in an entry of its own
-	waits   bool // is in p.waiting
-	attempt *attempt
-	prep    *prep
+	p        *Proposer
+	part     *Part
+	alone    bool // in an entry of its own
+	waits    bool // is in p.waiting
+	attached bool // shares the attempt of an equal part that was on its way
+	attempt  *attempt
+	prep     *prep
 }
 
 // attempt is one way through the log, which several equal parts may share.
@@ -39,7 +40,9 @@ func (pd *Pending) Wait(ctx context.Context) (Outcome, error) {
 			return Outcome{}, ctx.Err()
 		}
 		if !errors.Is(pd.attempt.err, errAgain) {
-			return pd.attempt.out, pd.attempt.err
+			out := pd.attempt.out
+			out.Duplicate = out.Duplicate || pd.attached && pd.attempt.err == nil
+			return out, pd.attempt.err
 		}
 		pd.alone = true
 		pd.p.enqueue(pd)
@@ -130,6 +133,9 @@ func (r *prep) resolve(d int, part *Part) {
 		r.look(d, 0, col, remap)
 		return
 	}
+	if len(col.Values) <= part.Len && r.lookAll(d, col, remap) {
+		return
+	}
 	for i := range remap {
 		remap[i] = unused
 	}
@@ -146,6 +152,24 @@ func (r *prep) resolve(d int, part *Part) {
 			r.look(d, c, col, remap)
 		}
 	}
+}
+
+// lookAll resolves every value of a dictionary that is small beside the rows, without a look at them. It is false, and remap void, if one
+// is not applied yet: whether the part uses it decides whether it joins the shard's dictionary.
+func (r *prep) lookAll(d int, col *PartColumn, remap []uint32) bool {
+	for i := range col.Values {
+		v := &col.Values[i]
+		if v.Null {
+			remap[i] = 0
+			continue
+		}
+		code, ok := r.dict.Lookup(d, v.Text)
+		if !ok {
+			return false
+		}
+		remap[i] = code
+	}
+	return true
 }
 
 func (r *prep) look(d int, position uint32, col *PartColumn, remap []uint32) {
@@ -169,12 +193,16 @@ var errNoRoom = errors.New("replica: the entry is full")
 func (pd *Pending) addTo(b *command.Builder) error {
 	part, r := pd.part, pd.prep
 	g := b.Group(part.Table.ID, part.Table.Version, r.known)
-	if !g.Room(r.need) {
+	need := r.need
+	for d := range r.remap {
+		need.NewBytes += r.younger(g, d, part)
+	}
+	if !g.Room(need) {
 		return errNoRoom
 	}
 	for d := range r.remap {
 		if !g.Knows(d, r.known[d]) {
-			r.recode(g, d, part) // the group began before some of these values were applied
+			r.recode(g, d, part)
 		}
 	}
 	for _, u := range r.unknown {

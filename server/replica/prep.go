@@ -2,6 +2,7 @@ package replica
 
 import (
 	"math"
+	"strings"
 
 	"github.com/quipudb/quipu/proto/command/v1"
 )
@@ -18,15 +19,31 @@ func (pd *Pending) release() {
 	preps.Put(r)
 }
 
+// younger is the room that values of dimension d take in g's list of new ones, because g began before they were applied.
+func (r *prep) younger(g *command.GroupBuilder, d int, part *Part) (bytes int) {
+	if g.Knows(d, r.known[d]) {
+		return 0
+	}
+	for i, code := range r.remap[d] {
+		if applied(code) && !g.Knows(d, code) {
+			bytes += len(part.Cols[d].Values[i].Text) + 4
+		}
+	}
+	return bytes
+}
+
 // recode replaces applied codes that the group cannot name by ones that it can.
 func (r *prep) recode(g *command.GroupBuilder, d int, part *Part) {
 	for i, code := range r.remap[d] {
-		if code == unused || code == missing || code == 0 {
-			continue
+		if applied(code) && !g.Knows(d, code) {
+			// The entry keeps the value until it is encoded; the batch may go before.
+			r.remap[d][i] = g.Code(d, strings.Clone(part.Cols[d].Values[i].Text), code)
 		}
-		r.remap[d][i] = g.Code(d, part.Cols[d].Values[i].Text, code)
 	}
 }
+
+// applied reports whether an item of remap is the code of a value.
+func applied(code uint32) bool { return code != 0 && code != unused && code != missing }
 
 // sum is that of the part's counts without their signs; what does not fit int64 is refused when the rows are added.
 func (p *Part) sum() uint64 {

@@ -177,9 +177,10 @@ func (p *Proposer) enqueue(pd *Pending) {
 	key := keyOf(&pd.part.Stamp)
 	if first := p.live[key]; first != nil {
 		p.stats.Duplicates.Add(1)
-		pd.attempt = first.attempt
+		pd.attempt, pd.attached = first.attempt, true
 		return
 	}
+	pd.attached = false
 	pd.alone = pd.alone || p.isUnruly(key)
 	pd.attempt = &attempt{done: make(chan struct{})}
 	p.live[key] = pd // before it is gathered, which may settle it at once
@@ -407,12 +408,13 @@ func (p *Proposer) failAll(parts []*Pending, err error) {
 	}
 }
 
-// settle ends the attempt of pd. mu is held.
+// settle ends the attempt of pd, which waits for no room any more. mu is held.
 func (p *Proposer) settle(pd *Pending, out Outcome, err error) {
 	key := keyOf(&pd.part.Stamp)
 	if p.live[key] == pd {
 		delete(p.live, key)
 	}
+	pd.waits = false
 	pd.attempt.out, pd.attempt.err = out, err
 	close(pd.attempt.done)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -204,7 +205,7 @@ func TestEqualStampsInFlightShareOneAttempt(t *testing.T) {
 		s.entries[0].finish(Verdict{})
 		s.entries[1].finish(Verdict{})
 		for i, c := range a {
-			if r := <-c; r.err != nil || r.out.Index != uint64(10+i/2) {
+			if r := <-c; r.err != nil || r.out.Index != uint64(10+i/2) || r.out.Duplicate != (i == 1) {
 				t.Errorf("waiter %d: %+v", i, r)
 			}
 		}
@@ -332,6 +333,63 @@ func TestCloseAnswersEverything(t *testing.T) {
 		for _, p := range []*Part{onePart(1, 1), onePart(1, 99)} {
 			if r := <-waiting(s.p.Propose(p), t.Context()); errcode.From(r.err).Code != errcode.Closing {
 				t.Errorf("after Close: %+v", r)
+			}
+		}
+	})
+}
+
+func TestCloseAndWaitersThatLeaveAtOnce(t *testing.T) {
+	play(t, func(t *testing.T, s *fakeShard) {
+		var queued []*Pending
+		for seq := range uint64(5) {
+			queued = append(queued, s.p.Propose(fullPart(1, seq+1))) // two in flight, one open, two without room
+		}
+		synctest.Wait()
+		s.stop()
+		s.p.Close()
+		for _, pd := range queued {
+			pd.abandon() // what Wait does when it sees the end of its context first
+			if _, err := pd.Wait(t.Context()); err == nil {
+				t.Error("a part that was not counted has a receipt")
+			}
+		}
+	})
+}
+
+// youngValues is a dictionary that learns values while an entry is open.
+type youngValues struct{ values map[string]uint32 }
+
+func (y youngValues) Lookup(_ int, v string) (uint32, bool) { c, ok := y.values[v]; return c, ok }
+func (y youngValues) Len(int) uint32                        { return uint32(len(y.values)) }
+
+func TestValuesAppliedAfterAnEntryBeganCountTowardsItsSize(t *testing.T) {
+	play(t, func(t *testing.T, s *fakeShard) {
+		young := youngValues{map[string]uint32{}}
+		s.p.opts.Dict = func(schema.TableID, uint64) (Dict, error) { return young, nil }
+		inFlight := s.propose(onePart(1, 1))
+		synctest.Wait()
+		inFlight = append(inFlight, s.propose(onePart(1, 2))...)
+		synctest.Wait()
+		open := s.propose(onePart(1, 3)) // begins an entry that knows no value
+		synctest.Wait()
+		long := onePart(1, 4)
+		long.Cols[0] = PartColumn{}
+		for i := range uint32(600) { // 600 KiB of values, applied meanwhile
+			v := strings.Repeat("x", 1020) + string(rune(0x1000+i))
+			young.values[v] = i + 1
+			long.Cols[0].Values, long.Cols[0].Codes = append(long.Cols[0].Values, schema.V(v)), append(long.Cols[0].Codes, i)
+		}
+		long.Len = 600
+		open = append(open, s.propose(long)...)
+		synctest.Wait()
+		s.entries[0].finish(Verdict{})
+		s.entries[1].finish(Verdict{})
+		s.want([]uint64{1}, []uint64{2}, []uint64{3}, []uint64{4})
+		s.entries[2].finish(Verdict{})
+		s.entries[3].finish(Verdict{})
+		for _, c := range append(inFlight, open...) {
+			if a := <-c; a.err != nil {
+				t.Error(a.err)
 			}
 		}
 	})

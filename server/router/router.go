@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/quipudb/quipu/proto/command/v1"
@@ -190,17 +191,20 @@ func (r *Router) session(ctx context.Context, b *Batch) (command.PartKind, error
 	return command.Ordinary, nil
 }
 
-// deliver splits p and proposes its parts side by side.
+// deliver splits p and proposes its parts side by side. If ctx ends the outcome of some part is not known, and there is no result.
 func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp command.Part) (*Result, error) {
 	m := r.o.Meta.View().SlotMap()
 	stamp.MapVersion = m.Version
-	shares := p.split(m)
-	res := &Result{MapVersion: m.Version}
+	sp := splitters.Get().(*splitter)
+	defer splitters.Put(sp) // no proposer looks at a part's rows once Wait has returned
+	shares := sp.split(p, m)
+	parts := make([]replica.Part, len(shares))
 	pending := make([]*replica.Pending, len(shares))
 	for i, s := range shares {
-		pending[i] = r.o.Shards.Propose(s.shard, p.part(s, stamp))
+		parts[i] = p.part(s, stamp)
+		pending[i] = r.o.Shards.Propose(s.shard, &parts[i])
 	}
-	var interrupted error
+	res := &Result{MapVersion: m.Version, Receipts: make([]schema.Receipt, 0, len(shares))}
 	for i, s := range shares {
 		out, err := pending[i].Wait(ctx)
 		if errors.Is(err, replica.ErrBehind) {
@@ -209,23 +213,23 @@ func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp comma
 		if errors.Is(err, &errcode.Error{Code: errcode.SchemaChanged}) {
 			out, err = r.afterAlter(ctx, b, p, s, stamp, err)
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			res.Receipts = append(res.Receipts, schema.Receipt{Shard: s.shard, Index: out.Index, Duplicate: out.Duplicate})
-		case ctx.Err() != nil:
-			interrupted = errcode.From(ctx.Err())
-		default:
-			res.Refused = append(res.Refused, Refusal{Shard: s.shard, Rows: s.rows, Err: errcode.From(err)})
+			continue
 		}
+		res.Refused = append(res.Refused, Refusal{Shard: s.shard, Rows: slices.Clone(s.rows), Err: errcode.From(err)})
 	}
-	return res, interrupted
+	if err := ctx.Err(); err != nil && len(res.Refused) > 0 {
+		return nil, errcode.From(err)
+	}
+	return res, nil
 }
 
 func (r *Router) afterCatchUp(ctx context.Context, p *prepared, s share, stamp command.Part) (replica.Outcome, error) {
 	if err := r.o.Shards.CatchUp(ctx, s.shard, p.table); err != nil {
 		return replica.Outcome{}, err
 	}
-	out, err := r.o.Shards.Propose(s.shard, p.part(s, stamp)).Wait(ctx)
+	out, err := r.propose(ctx, p, s, stamp)
 	if errors.Is(err, replica.ErrBehind) {
 		err = errcode.New(errcode.SchemaChanged, "table %q changed while the batch was on its way", p.table.Name.Table).WithHint("send it again")
 	}
@@ -246,16 +250,22 @@ func (r *Router) afterAlter(ctx context.Context, b *Batch, p *prepared, s share,
 	if err != nil {
 		return replica.Outcome{}, err
 	}
-	out, err := r.o.Shards.Propose(s.shard, again.part(s, stamp)).Wait(ctx)
+	out, err := r.propose(ctx, again, s, stamp)
 	if errors.Is(err, replica.ErrBehind) {
 		return r.afterCatchUp(ctx, again, s, stamp)
 	}
 	return out, err
 }
 
+// propose takes one share on its way and waits for its answer.
+func (r *Router) propose(ctx context.Context, p *prepared, s share, stamp command.Part) (replica.Outcome, error) {
+	part := p.part(s, stamp)
+	return r.o.Shards.Propose(s.shard, &part).Wait(ctx)
+}
+
 // part is the share of p that belongs to one shard. Columns are shared by all parts.
-func (p *prepared) part(s share, stamp command.Part) *replica.Part {
+func (p *prepared) part(s share, stamp command.Part) replica.Part {
 	stamp.Home = s.shard
-	return &replica.Part{Stamp: stamp, Table: p.table, Cols: p.cols, Rows: s.rows, Len: s.n,
+	return replica.Part{Stamp: stamp, Table: p.table, Cols: p.cols, Rows: s.rows, Len: s.n,
 		Counts: p.counts, Windows: p.windows, Window: p.window}
 }
