@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/quipudb/quipu/server/gateway"
+	"github.com/quipudb/quipu/server/pgwire"
 	"github.com/quipudb/quipu/server/rpc"
 )
 
@@ -20,10 +21,11 @@ type Service struct {
 	Node *Node
 	Addr net.Addr
 
-	edge    *gateway.Edge
-	gateway *gateway.Gateway
-	wg      sync.WaitGroup
-	failed  chan error // what ended the listener
+	edge     *gateway.Edge
+	gateway  *gateway.Gateway
+	postgres *pgwire.Server // nil: not served
+	wg       sync.WaitGroup
+	failed   chan error // what ended a listener; room for one each
 }
 
 // Serve opens the node's data directory and serves it on address, which must be a loopback one: there is no authentication in this
@@ -37,7 +39,7 @@ func Serve(ctx context.Context, cfg Config, address string) (*Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s := &Service{Node: n, Addr: l.Addr(), failed: make(chan error, 1)}
+	s := &Service{Node: n, Addr: l.Addr(), failed: make(chan error, 2)}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, l.Close(), n.Close())
 	}
@@ -91,6 +93,7 @@ func (s *Service) Close() error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // requests that took longer were cut off
 	}
+	err = errors.Join(err, s.closePostgres(ctx))
 	s.gateway.Close()
 	s.wg.Wait()
 	return errors.Join(err, s.Node.Close())
