@@ -53,7 +53,7 @@ In CSV and TSV an empty field is NULL, and "" is the empty text.`,
 			o.Client = cl
 			done := showProgress(cmd.ErrOrStderr(), &o)
 			sum, err := importer.Run(cmd.Context(), o)
-			done()
+			done(err)
 			if err == nil || sum.Rows > 0 {
 				report(cmd.OutOrStdout(), o, sum)
 			}
@@ -99,7 +99,7 @@ func report(w io.Writer, o importer.Options, s importer.Summary) {
 }
 
 // showProgress draws a bar on a terminal, and a line every few seconds elsewhere. The function returned ends it.
-func showProgress(w io.Writer, o *importer.Options) func() {
+func showProgress(w io.Writer, o *importer.Options) (end func(err error)) {
 	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		last := time.Now()
 		o.Progress = func(done, total, counted, rejected int64) {
@@ -108,22 +108,31 @@ func showProgress(w io.Writer, o *importer.Options) func() {
 				fmt.Fprintf(w, "%3d %%  counted %d, rejected %d\n", 100*done/max(total, 1), counted, rejected)
 			}
 		}
-		return func() {}
+		return func(error) {}
 	}
 	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 	var rows string
 	bar := p.AddBar(0,
 		mpb.PrependDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return rows })),
-		mpb.AppendDecorators(decor.EwmaETA(decor.ET_STYLE_GO, 30), decor.EwmaSpeed(decor.SizeB1024(0), " % .1f", 30)))
-	last, began := int64(0), time.Now()
+		mpb.AppendDecorators(decor.Name("ETA "), decor.EwmaETA(decor.ET_STYLE_GO, 30)))
+	var first, at, last int64 // rows settled by earlier runs; bytes settled, and before that
+	var began, before time.Time
 	o.Progress = func(done, total, counted, rejected int64) {
-		rows = fmt.Sprintf("  %d rows, %d rejected ", counted, rejected)
-		bar.SetTotal(total, false)
 		now := time.Now()
-		bar.EwmaIncrInt64(done-last, now.Sub(began))
-		last, began = done, now
+		if at == 0 { // what came before was connecting and hashing
+			first, began, before = counted+rejected, now, now
+		}
+		rate := float64(counted+rejected-first) / max(now.Sub(began).Seconds(), 1e-3)
+		rows = fmt.Sprintf("  %d rows, %d rejected, %.0f k rows/s ", counted, rejected, rate/1000)
+		bar.SetTotal(total, false)
+		last, at = at, done
+		bar.EwmaIncrInt64(at-last, now.Sub(before))
+		before = now
 	}
-	return func() {
+	return func(err error) {
+		if err == nil {
+			bar.SetTotal(-1, true)
+		}
 		bar.Abort(false)
 		p.Wait()
 	}

@@ -23,14 +23,14 @@ type Options struct {
 	Client    *client.Client
 	Path      string
 	Table     string
-	Format    string            // csv, tsv or ndjson; empty: by the file's name
-	Delimiter byte              // of csv; 0 means a comma
-	Columns   map[string]string // column of the file → dimension, "count" or "ts"; others map by their own name
-	Skip      []string          // columns of the file to leave out
-	Rejects   string            // file for rejected rows; empty: Path + ".rejected"
-	ChunkRows int               // rows of one chunk, 1 to 65,536; 0 means 20,000
-	Again     bool              // count a file that was counted before once more
-	Progress  func(done, total int64, counted, rejected int64)
+	Format    string                                           // csv, tsv or ndjson; empty: by the file's name
+	Delimiter byte                                             // of csv; 0 means a comma
+	Columns   map[string]string                                // column of the file → dimension, "count" or "ts"; others map by their own name
+	Skip      []string                                         // columns of the file to leave out
+	Rejects   string                                           // file for rejected rows; empty: Path + ".rejected"
+	ChunkRows int                                              // rows of one chunk, 1 to 65,536; 0 means 20,000
+	Again     bool                                             // count a file that was counted before once more
+	Progress  func(done, total int64, counted, rejected int64) // bytes of the file that are settled and all, rows; called after each chunk
 }
 
 // Summary is how a load ended: Rows = Counted + Rejected.
@@ -135,6 +135,7 @@ type flight struct {
 	number uint64
 	p      *client.Pending
 	rows   int64
+	end    int64    // position in the file after it
 	local  int64    // rows that were rejected before sending
 	lines  []int    // of the rows sent
 	raw    []string // of the rows sent, for the rejects file
@@ -285,6 +286,7 @@ func (l *load) send(ctx context.Context, n uint64) (more bool, err error) {
 			return false, err
 		}
 	}
+	f.end = l.source.offset()
 	l.flying = append(l.flying, f)
 	return more, nil
 }
@@ -313,7 +315,7 @@ func (l *load) settle(ctx context.Context) error {
 	l.sum.Counted += f.rows - lost
 	l.done = f.number
 	if l.o.Progress != nil {
-		l.o.Progress(l.source.offset(), l.size, l.sum.Counted, l.sum.Rejected)
+		l.o.Progress(f.end, l.size, l.sum.Counted, l.sum.Rejected)
 	}
 	return nil
 }
