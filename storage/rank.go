@@ -98,15 +98,24 @@ func (c *cells) list(buf []uint16) []uint16 {
 	if c.ranks == nil {
 		return nil
 	}
-	buf = slices.Grow(buf[:0], blockCells)[:len(c.counts)]
+	n := len(c.counts)
+	buf = slices.Grow(buf[:0], blockCells+rankBits)[:n+rankBits]
 	for w, x := range c.ranks {
-		to := buf[x.before:]
-		for i := 0; x.bits != 0 && i < len(to); i++ {
-			to[i] = uint16(w*rankBits + bits.TrailingZeros64(x.bits))
-			x.bits &= x.bits - 1
+		// Four at a time, without asking after each whether there is one: what is too much, the next word writes over.
+		to, rest, first := buf[x.before:][:rankBits], x.bits, uint16(w*rankBits)
+		for i := 0; rest != 0; i += 4 {
+			four := to[i:][:4]
+			four[0] = first + uint16(bits.TrailingZeros64(rest))
+			rest &= rest - 1
+			four[1] = first + uint16(bits.TrailingZeros64(rest))
+			rest &= rest - 1
+			four[2] = first + uint16(bits.TrailingZeros64(rest))
+			rest &= rest - 1
+			four[3] = first + uint16(bits.TrailingZeros64(rest))
+			rest &= rest - 1
 		}
 	}
-	return buf
+	return buf[:n]
 }
 
 // before is the number of counts of a ranked block that belong to combinations below o.
