@@ -5,8 +5,7 @@ import "math"
 // generation collects counts of interned cells that share one event time. It becomes one batch. Owned by the Table's mutex.
 type generation struct {
 	counts       []int64  // by cell id
-	touched      []uint32 // ids with a count, in order of first touch; a count may have come back to zero
-	marked       []bool   // by cell id: in touched
+	touched      []uint32 // ids with a count; one whose count came back to zero stands again when it leaves zero
 	observations int64    // sum of |n| that the counts stand for
 	event        int64    // Unix milliseconds, a whole second
 	limit        int      // of len(touched)
@@ -17,11 +16,12 @@ func (g *generation) add(id uint32, n int64) bool {
 	if int(id) >= len(g.counts) {
 		g.grow(int(id))
 	}
-	if !g.marked[id] && len(g.touched) >= g.limit {
+	before := g.counts[id]
+	if before == 0 && len(g.touched) >= g.limit {
 		return false
 	}
-	sum := g.counts[id] + n
-	if (sum > g.counts[id]) != (n > 0) {
+	sum := before + n
+	if (sum > before) != (n > 0) {
 		return false
 	}
 	a := n
@@ -33,8 +33,7 @@ func (g *generation) add(id uint32, n int64) bool {
 	}
 	g.observations += a
 	g.counts[id] = sum
-	if !g.marked[id] {
-		g.marked[id] = true
+	if before == 0 {
 		g.touched = append(g.touched, id)
 	}
 	return true
@@ -42,18 +41,23 @@ func (g *generation) add(id uint32, n int64) bool {
 
 func (g *generation) grow(id int) {
 	n := max(64, 2*len(g.counts), id+1)
-	counts, marked := make([]int64, n), make([]bool, n)
+	counts := make([]int64, n)
 	copy(counts, g.counts)
-	copy(marked, g.marked)
-	g.counts, g.marked = counts, marked
+	g.counts = counts
 }
 
-// clear makes g ready for the next batch and keeps its memory.
-func (g *generation) clear() {
+// take empties g and keeps its memory: the ids that have a count, valid until the next add, and their counts.
+func (g *generation) take() (ids []uint32, counts []int64) {
+	counts = make([]int64, 0, len(g.touched))
+	ids = g.touched[:0]
 	for _, id := range g.touched {
-		g.counts[id], g.marked[id] = 0, false
+		if n := g.counts[id]; n != 0 {
+			g.counts[id] = 0
+			ids, counts = append(ids, id), append(counts, n)
+		}
 	}
 	g.touched, g.observations = g.touched[:0], 0
+	return ids, counts
 }
 
 // columns is a batch as it travels: per dimension a dictionary and one code a row, and one count a row.
@@ -84,58 +88,57 @@ func (c *columns) bytes() int {
 	return n
 }
 
-// remap renumbers the codes of one dimension for one batch. It is reused: an entry counts only if its stamp is the current one.
+// remap renumbers the codes of one dimension for one batch. It is reused: an item counts only if its stamp is the current one.
 type remap struct {
-	stamp   uint32
-	stamps  []uint32 // by table code
-	mapping []uint32 // by table code → batch code
+	stamp uint32
+	codes []uint64 // by table code: stamp in the upper half, batch code in the lower
 }
 
 func (r *remap) next(n int) {
 	r.stamp++
-	if len(r.stamps) <= n || r.stamp == 0 {
-		r.stamps, r.mapping = make([]uint32, 2*n+8), make([]uint32, 2*n+8)
-		r.stamp = 1
+	if len(r.codes) <= n || r.stamp == 0 {
+		r.codes, r.stamp = make([]uint64, 2*n+8), 1
 	}
 }
 
 // drain turns g into a batch and clears it. Cells whose count came back to zero are left out. Nil if nothing is left.
 func (c *cellTable) drain(g *generation, remaps *[]remap) *columns {
+	out := &columns{event: g.event, observations: g.observations}
+	var ids []uint32
+	ids, out.counts = g.take()
+	if len(ids) == 0 {
+		return nil
+	}
 	for len(*remaps) < len(c.dims) {
 		*remaps = append(*remaps, remap{})
 	}
-	out := &columns{event: g.event, observations: g.observations, counts: make([]int64, 0, len(g.touched))}
-	rows := make([]uint32, 0, len(g.touched))
-	for _, id := range g.touched {
-		if n := g.counts[id]; n != 0 {
-			rows = append(rows, id)
-			out.counts = append(out.counts, n)
-		}
-	}
-	g.clear()
-	if len(rows) == 0 {
-		return nil
-	}
-	width := len(c.dims)
-	out.dims = make([]column, width)
-	flat := make([]uint32, width*len(rows))
+	out.dims = make([]column, len(c.dims))
+	flat := make([]uint32, len(c.dims)*len(ids))
 	for d := range out.dims {
-		dict, r := &c.dims[d], &(*remaps)[d]
-		r.next(len(dict.values) + 1)
-		col := column{name: dict.name, codes: flat[d*len(rows) : (d+1)*len(rows)]}
-		for i, id := range rows {
-			code := c.codes[int(id)*width+d]
+		dict := &c.dims[d]
+		(*remaps)[d].next(len(dict.values) + 1)
+		out.dims[d] = column{name: dict.name, codes: flat[d*len(ids) : (d+1)*len(ids)],
+			values: make([]string, 0, min(len(dict.values), len(ids)))}
+	}
+	c.gather(out.dims, ids, *remaps)
+	return out
+}
+
+// gather fills in the codes of cells, row by row: the codes of a cell lie together, and a table of many cells is not in the cache.
+func (c *cellTable) gather(dims []column, ids []uint32, remaps []remap) {
+	for i, id := range ids {
+		for d, code := range c.codes[int(id)*len(dims):][:len(dims)] {
 			if code == 0 {
 				continue
 			}
-			if r.stamps[code] != r.stamp {
-				r.stamps[code] = r.stamp
-				col.values = append(col.values, dict.values[code-1])
-				r.mapping[code] = uint32(len(col.values))
+			r, col := &remaps[d], &dims[d]
+			x := r.codes[code]
+			if uint32(x>>32) != r.stamp {
+				col.values = append(col.values, c.dims[d].values[code-1])
+				x = uint64(r.stamp)<<32 | uint64(len(col.values))
+				r.codes[code] = x
 			}
-			col.codes[i] = r.mapping[code]
+			col.codes[i] = uint32(x)
 		}
-		out.dims[d] = col
 	}
-	return out
 }

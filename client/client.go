@@ -283,7 +283,7 @@ func (c *Client) abandon() error {
 	for _, t := range c.tables {
 		t.mu.Lock()
 		lost.Undelivered += t.gen.observations
-		t.gen.clear()
+		t.gen.take()
 		t.mu.Unlock()
 	}
 	if lost.Refused == 0 && lost.Unknown == 0 && lost.Undelivered == 0 {

@@ -16,25 +16,28 @@ func (c *columns) wire(table string) *apiv1.Batch {
 			b.EventTimesMs = binary.LittleEndian.AppendUint64(b.EventTimesMs, uint64(e))
 		}
 	}
+	columns := make([]apiv1.Column, len(c.dims))
+	b.Columns = make([]*apiv1.Column, len(c.dims))
 	for i := range c.dims {
-		b.Columns = append(b.Columns, c.dims[i].wire())
+		b.Columns[i] = &columns[i]
+		c.dims[i].wire(b.Columns[i])
 	}
 	return b
 }
 
-func (c *column) wire() *apiv1.Column {
+func (c *column) wire(out *apiv1.Column) {
 	size := 0
 	for _, v := range c.values {
 		size += len(v)
 	}
-	out := &apiv1.Column{Name: c.name, Values: make([]byte, 0, size), Lengths: make([]uint32, len(c.values)), Codes: c.pack()}
+	out.Name, out.Values, out.Lengths, out.Codes = c.name, make([]byte, 0, size), make([]uint32, len(c.values)), c.pack()
 	for i, v := range c.values {
 		out.Values = append(out.Values, v...)
 		out.Lengths[i] = uint32(len(v))
 	}
-	return out
 }
 
+// pack is the codes in the narrowest width that holds them.
 func (c *column) pack() []byte {
 	switch n := len(c.values); {
 	case n <= math.MaxUint8:
