@@ -14,6 +14,9 @@ func ChiSquareSurvival(x float64, df float64) float64 {
 // LnChiSquareSurvival is the natural logarithm of ChiSquareSurvival. It is finite for every finite x, however far p
 // lies below the smallest float64, with a relative error of about 1e-15 in the tail.
 func LnChiSquareSurvival(x float64, df float64) float64 {
+	if df == 1 && x >= chiSquareOneTail && !math.IsInf(x, 1) {
+		return lnChiSquareOne(x) // spares the exponential, for screening
+	}
 	t := chiSquareTails(x, df)
 	return t.lnUpper()
 }
@@ -127,13 +130,20 @@ func chiSquareTails(x float64, df float64) tails {
 // chiSquareOne has one degree of freedom: the square of a normal variable.
 func chiSquareOne(x float64) tails {
 	root := math.Sqrt(x / 2)
-	if root < 0.5 {
+	if x < chiSquareOneTail {
 		p := erfSmall(root)
 		return tails{p: p, ln: log(p)}
 	}
-	// x/2 itself is the exponent: the square of its rounded root would lose digits in the far tail.
-	scaled := erfcx(root)
-	return tails{p: exp(-x/2) * scaled, ln: log(scaled) - float64(x/2), isUpper: true}
+	return tails{p: exp(-x/2) * erfcx(root), ln: lnChiSquareOne(x), isUpper: true}
+}
+
+// chiSquareOneTail is the statistic from which the upper tail is computed, below it the lower one.
+const chiSquareOneTail = 0.5
+
+// lnChiSquareOne is ln erfc(√(x/2)). x/2 itself is the exponent: the square of its rounded root would lose digits in the far
+// tail.
+func lnChiSquareOne(x float64) float64 {
+	return log(erfcx(math.Sqrt(x/2))) - float64(x/2)
 }
 
 // gammaTails gives the tails of the gamma distribution with shape a ≥ ½ and scale 1 at x > 0.

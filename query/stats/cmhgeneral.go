@@ -196,6 +196,8 @@ func (g *GeneralSums) UnmarshalBinary(b []byte) error {
 			for w := range list[x] {
 				list[x][w] = r.uint64()
 			}
+			// Sums of n − E and of covariances are at most n/4.
+			r.bad = r.bad || list[x][4] != uint64(int64(list[x][3])>>63)
 		}
 	}
 	if err := r.end(); err != nil {

@@ -24,6 +24,10 @@
 //     order-free Sum per statistic; partials merge exactly;
 //  3. finishing the merged Partial against the Frame rounds once and gives the Result.
 //
+// Others have the same three steps under their own names: StrataSums and HomogeneitySums for 2×2 tables in strata, GeneralSums for
+// larger ones, ScoreSums for trends, Maxima for λ, CochranSums, DriftSums, and ranges of draws for a MonteCarlo. Tables of pairs
+// and one-way tables are their own shares: add up the counts.
+//
 // The bits of the result do not depend on how cells were cut, ordered or merged, nor on the machine. ChiSquare, GTest and
 // their kin are this same path with one holder, so there is one implementation. What must not be done is to add
 // statistics of parts of a cell: squares do not add. Merge counts first.
@@ -39,6 +43,12 @@
 // are upper tails, never 1 − CDF, and come with their natural logarithm LnP, which stays finite when P is below the
 // smallest float64; order and correct for multiplicity by LnP. Logarithms and exponentials are the package's own, in
 // portable Go with explicit rounding, so that amd64 and arm64 agree to the last bit.
+//
+// # Results
+//
+// Every test returns a Result, or a value that embeds one and adds what only it has: ExactP, UnconditionalP, MonteCarloP, EValue,
+// Trend. So whoever calls tests from a table of functions treats all alike. The Effect is the size of what was found;
+// Result.EffectInterval gives it an interval where one is known.
 //
 // Where a quantity is undefined (an odds ratio 0/0, a measure of a table with one row) its Defined field is false; no
 // function returns NaN.

@@ -55,7 +55,7 @@ func (m Measure) fisherZ(n uint64, level float64) Measure {
 	if n <= 3 || math.Abs(m.Value) >= 1 {
 		return m
 	}
-	z := (log1p(m.Value) - log1p(-m.Value)) / 2
+	z := float64((log1p(m.Value) - log1p(-m.Value)) / 2)
 	half := float64(normalTwoSidedCritical(level) / math.Sqrt(float64(n-3)))
 	m.Low, m.High, m.Level = tanh(z-half), tanh(z+half), level
 	return m

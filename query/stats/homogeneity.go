@@ -124,7 +124,7 @@ func (h *HomogeneitySums) UnmarshalBinary(b []byte) error {
 	var got HomogeneitySums
 	r.bytes(got.digest[:])
 	for _, s := range got.all() {
-		*s = r.finiteSum(s == &got.diffs)
+		*s = r.boundedSum(s == &got.diffs, 0x1p-300, 0x1p200)
 	}
 	if err := r.end(); err != nil {
 		return err

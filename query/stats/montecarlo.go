@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // MonteCarloStatistic says what a Monte Carlo test compares.
@@ -287,23 +288,18 @@ func (m *MonteCarlo) Finish(exceedances, draws uint64, level float64) (MonteCarl
 
 // Run makes draws 0…draws−1 on all processors and finishes; errors as Finish. The answer does not depend on how many there are.
 func (m *MonteCarlo) Run(draws uint64, level float64) (MonteCarloP, error) {
-	workers := uint64(max(1, min(runtime.GOMAXPROCS(0), 64)))
-	counts := make([]uint64, workers)
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			counts[w] = m.Exceedances(shareOf(draws, w, workers), shareOf(draws, w+1, workers))
-		})
-	}
-	wg.Wait()
-	total := uint64(0)
-	for _, c := range counts {
-		total += c
-	}
-	return m.Finish(total, draws, level)
+	var total atomic.Uint64
+	inParts(draws, func(from, to uint64) { total.Add(m.Exceedances(from, to)) })
+	return m.Finish(total.Load(), draws, level)
 }
 
-// shareOf is where part w of a range of draws begins.
-func shareOf(draws, w, workers uint64) uint64 {
-	return draws/workers*w + min(w, draws%workers)
+// inParts calls fn for parts that make up 0…n−1, one on each processor, and waits for all.
+func inParts(n uint64, fn func(from, to uint64)) {
+	workers := uint64(max(1, min(runtime.GOMAXPROCS(0), 64)))
+	begin := func(w uint64) uint64 { return n/workers*w + min(w, n%workers) }
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() { fn(begin(w), begin(w+1)) })
+	}
+	wg.Wait()
 }

@@ -119,7 +119,8 @@ func adjustSorted(l []float64, m int, a Adjustment) {
 		if a == Hochberg {
 			lowest = math.Min(lowest, l[i]+log(float64(m-rank)))
 		} else {
-			lowest = math.Min(lowest, l[i]+lnFamily-log(float64(rank+1)))
+			// The addend first: it is not negative, so that rounding cannot bring the sum below l.
+			lowest = math.Min(lowest, l[i]+(lnFamily-log(float64(rank+1))))
 		}
 		l[i] = lowest
 	}
@@ -198,15 +199,18 @@ type Screened struct {
 }
 
 // Screen tests many 2×2 tables at once by Pearson's chi-square, and corrects for their number. A table that cannot vary
-// has statistic 0 and p = 1, and belongs to the family like any other.
+// has statistic 0 and p = 1, and belongs to the family like any other. The work is divided among all processors; the answer does
+// not depend on how many there are.
 func Screen(tables []Fourfold, a Adjustment) []Screened {
 	lnP := make([]float64, len(tables))
 	out := make([]Screened, len(tables))
-	for i, f := range tables {
-		x := f.pearson()
-		lnP[i] = LnChiSquareSurvival(x, 1)
-		out[i] = Screened{Statistic: x, LnP: lnP[i]}
-	}
+	inParts(uint64(len(tables)), func(from, to uint64) {
+		for i := from; i < to; i++ {
+			x := tables[i].pearson()
+			lnP[i] = LnChiSquareSurvival(x, 1)
+			out[i] = Screened{Statistic: x, LnP: lnP[i]}
+		}
+	})
 	for i, l := range AdjustLn(lnP, a) {
 		out[i].LnAdjusted = l
 	}

@@ -184,7 +184,8 @@ func (x *StrataSums) UnmarshalBinary(b []byte) error {
 	var got StrataSums
 	got.n, got.strata, got.informative, got.full = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
 	for _, s := range got.all() {
-		*s = r.finiteSum(s == &got.excess || s == &got.weighted)
+		// Every term is at most n, or n·ln 2¹²⁸ in the last sum, and no term that divides is below 2⁻⁶⁵.
+		*s = r.boundedSum(s == &got.excess || s == &got.weighted, 0x1p-200, float64(float64(got.n)*0x1p7))
 	}
 	if err := r.end(); err != nil {
 		return err

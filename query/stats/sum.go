@@ -302,6 +302,15 @@ func (r *reader) finiteSum(signed bool) Sum {
 	return s
 }
 
+// boundedSum is a finiteSum that is 0 or within the bounds in magnitude, so that what is computed of it cannot overflow.
+func (r *reader) boundedSum(signed bool, least, most float64) Sum {
+	s := r.finiteSum(signed)
+	if x := math.Abs(s.Float()); x != 0 && !(x >= least && x <= most) {
+		r.bad = true
+	}
+	return s
+}
+
 // addDigit adds ±v·2^(32k−1091). The digits above the bins go into the last bin, shifted.
 func (s *Sum) addDigit(k int, v uint32, negative bool) {
 	at := min(k, sumBins-1)

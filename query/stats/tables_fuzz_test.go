@@ -301,7 +301,7 @@ func exerciseMonitor(t *testing.T, m *Monitor, c *Counts, want EValue) {
 		}
 	}
 	e := m.EValue()
-	if gap := e.LnE() - want.LnE(); !(math.Abs(gap) <= 1e-8*math.Max(1, math.Abs(e.LnE()))) || !(m.P() > 0 && m.P() <= 1) || e.N != want.N {
+	if gap := e.LnE() - want.LnE(); !(math.Abs(gap) <= 1e-8*math.Max(1, math.Abs(e.LnE()))) || !(m.P() >= 0 && m.P() <= 1) || e.N != want.N {
 		t.Fatalf("%+v, want %+v", e, want)
 	}
 }
