@@ -18,7 +18,8 @@ import (
 // conn is one connection. The goroutine that serves it owns every field but those under mu.
 type conn struct {
 	s     *Server
-	net   net.Conn
+	raw   net.Conn // as it was accepted; others may close it
+	net   net.Conn // the same, or TLS on it
 	in    *pgproto3.Backend
 	out   output
 	tls   *tls.ConnectionState // nil: not encrypted
@@ -49,7 +50,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, net: nc, settings: map[string]string{}, initial: map[string]string{}}
+	c := &conn{s: s, raw: nc, settings: map[string]string{}, initial: map[string]string{}}
 	c.setNet(nc)
 	c.key = make([]byte, 32)
 	rand.Read(c.key)

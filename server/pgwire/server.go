@@ -99,7 +99,7 @@ type Server struct {
 	mu        sync.Mutex // guards the fields below
 	listeners map[net.Listener]struct{}
 	conns     map[uint32]*conn
-	starting  int // connections that have not told who they are
+	starting  map[*conn]struct{} // have not told who they are
 	lastID    uint32
 	stopping  bool
 }
@@ -110,7 +110,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, listeners: map[net.Listener]struct{}{}, conns: map[uint32]*conn{}}
+	s := &Server{o: o, listeners: map[net.Listener]struct{}{}, conns: map[uint32]*conn{}, starting: map[*conn]struct{}{}}
 	s.base, s.cancel = context.WithCancelCause(context.Background())
 	rand.Read(s.decoy[:])
 	return s, nil
@@ -150,32 +150,28 @@ func (s *Server) ServeConn(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Cancel requests and refusals need a connection too; beyond twice the bound there is no answer.
-	if s.stopping || s.starting+len(s.conns) >= 2*s.o.ConnectionsMax {
+	if s.stopping || len(s.starting)+len(s.conns) >= 2*s.o.ConnectionsMax {
 		nc.Close()
 		return
 	}
-	s.starting++
-	s.wg.Go(func() { s.run(nc) })
+	c := newConn(s, nc)
+	s.starting[c] = struct{}{}
+	s.wg.Go(func() { s.run(c) })
 }
 
 // run takes a connection from its first byte to its last.
-func (s *Server) run(nc net.Conn) {
-	c := newConn(s, nc)
+func (s *Server) run(c *conn) {
 	defer c.close()
+	defer s.leave(c)
 	defer c.recovered()
 	err := c.handshake()
 	if err == nil {
 		err = s.admit(c)
 	}
-	if err != nil {
-		s.mu.Lock()
-		s.starting--
-		s.mu.Unlock()
-		c.end(err)
-		return
+	if err == nil {
+		err = c.greet()
 	}
-	defer s.leave(c)
-	if err := c.greet(); err != nil {
+	if err != nil {
 		c.end(err)
 		return
 	}
@@ -201,7 +197,7 @@ func (s *Server) admit(c *conn) error {
 	}
 	c.id = s.lastID
 	s.conns[c.id] = c
-	s.starting--
+	delete(s.starting, c)
 	return nil
 }
 
@@ -211,7 +207,10 @@ const processIDMax = 1<<20 - 1
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c.id)
+	delete(s.starting, c)
+	if s.conns[c.id] == c {
+		delete(s.conns, c.id)
+	}
 }
 
 // interrupt cancels what the connection with this process id and key runs. A wrong key is ignored, as the protocol wants it.
@@ -231,6 +230,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for l := range s.listeners {
 		l.Close()
 	}
+	for c := range s.starting {
+		c.raw.Close()
+	}
 	for _, c := range s.conns {
 		c.wake()
 	}
@@ -249,7 +251,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel(errStopping)
 	s.mu.Lock()
 	for _, c := range s.conns {
-		c.net.SetDeadline(time.Unix(1, 0))
+		c.raw.Close()
 	}
 	s.mu.Unlock()
 	<-done
