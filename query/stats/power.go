@@ -91,7 +91,7 @@ func NoncentralityInterval(statistic float64, df int64, level float64) (low, hig
 	target := log((1 - level) / 2)
 	low = noncentralityFor(statistic, float64(df), target, true)
 	if statistic > 0 {
-		high = noncentralityFor(statistic, float64(df), target, false)
+		high = max(low, noncentralityFor(statistic, float64(df), target, false)) // they meet within a rounding where level is next to 0 or statistic huge
 	}
 	return low, high, nil
 }
