@@ -116,16 +116,13 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// ErrClosed is what Serve returns after Shutdown.
-var ErrClosed = errors.New("pgwire: the server is closed")
-
-// Serve accepts connections of l until Shutdown, and closes l.
+// Serve accepts connections of l until Shutdown, closes l, and returns nil then.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
-		return ErrClosed
+		return nil
 	}
 	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
@@ -137,7 +134,7 @@ func (s *Server) Serve(l net.Listener) error {
 			delete(s.listeners, l)
 			s.mu.Unlock()
 			if stopping {
-				return ErrClosed
+				return nil
 			}
 			return err
 		}
