@@ -150,54 +150,123 @@ func bits(row []plan.Value) string {
 	return out
 }
 
-// TestBits holds that the same counts give the same bits: in every mode, for every number of shards and goroutines, in every order of
-// insertion, with all tables of the acceptance data in one query and with each in one of its own.
-func TestBits(t *testing.T) {
-	tables := crossedTables(t)
-	rows := scatter(tables)
-	shards, orders, parallel := []int{1, 2, 4, 7}, 3, []string{"1", "2", "8"}
-	if testing.Short() {
-		shards, orders, parallel = []int{1, 4}, 1, []string{"1", "8"}
+// sameBits holds the first answer to each question and compares the others with it.
+type sameBits map[string]string
+
+func (s sameBits) check(t *testing.T, question string, row []plan.Value) {
+	t.Helper()
+	got := bits(row)
+	if s[question] == "" {
+		s[question] = got
 	}
-	want := map[string]string{}
-	check := func(t *testing.T, k string, row []plan.Value) {
-		t.Helper()
-		if want[k] == "" {
-			want[k] = bits(row)
-		}
-		if got := bits(row); got != want[k] {
-			t.Errorf("%s:\ngot  %s\nwant %s", k, got, want[k])
-		}
+	if got != s[question] {
+		t.Errorf("%s:\ngot  %s\nwant %s", question, got, s[question])
+	}
+}
+
+// worlds calls fn for each number of shards and each order of insertion, with the cells in memory and then with none of them.
+func worlds(t *testing.T, fill func(w *world, rng *rand.Rand), fn func(t *testing.T, w *world)) {
+	shards, orders := []int{1, 2, 4, 7}, 3
+	if testing.Short() {
+		shards, orders = []int{1, 4}, 1
 	}
 	for _, n := range shards {
 		for order := range orders {
-			rng := rand.New(rand.NewPCG(uint64(n), uint64(order)))
-			rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 			w := newWorld(t, n)
-			w.fill(rows)
-			for _, l := range layouts {
-				for _, mode := range l.modes {
-					for _, p := range parallel {
-						t.Run(fmt.Sprintf("shards=%d/order=%d/%s/%s/goroutines=%s", n, order, l.table, mode, p), func(t *testing.T) {
-							a := w.must("SELECT k, "+bothTests+" FROM "+l.table+" GROUP BY k", "quipu.force_mode", mode, "quipu.parallelism", p)
-							if len(a.rows) != len(tables)-1 { // one has no observations
-								t.Errorf("%d groups of %d tables", len(a.rows), len(tables))
-							}
-							for _, row := range a.rows {
-								check(t, row[0].Text(), row[1:])
-							}
-						})
+			fill(w, rand.New(rand.NewPCG(uint64(n), uint64(order))))
+			name := fmt.Sprintf("shards=%d/order=%d/", n, order)
+			t.Run(name+"resident", func(t *testing.T) { fn(t, w) })
+			w.evict()
+			t.Run(name+"evicted", func(t *testing.T) { fn(t, w) })
+		}
+	}
+}
+
+var goroutines = []string{"1", "2", "8"}
+
+// TestBits holds that the same counts give the same bits: in every mode, for every number of shards and goroutines, in every order of
+// insertion, from memory and from Pebble, with all tables of the acceptance data in one query and with each in one of its own.
+func TestBits(t *testing.T) {
+	tables := crossedTables(t)
+	rows := scatter(tables)
+	same := sameBits{}
+	fill := func(w *world, rng *rand.Rand) {
+		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		w.fill(rows)
+	}
+	worlds(t, fill, func(t *testing.T, w *world) {
+		for _, l := range layouts {
+			for _, mode := range l.modes {
+				for _, p := range goroutines {
+					a := w.must("SELECT k, "+bothTests+" FROM "+l.table+" GROUP BY k", "quipu.force_mode", mode, "quipu.parallelism", p)
+					if len(a.rows) != len(tables)-1 { // one has no observations
+						t.Errorf("%s %s: %d groups of %d tables", l.table, mode, len(a.rows), len(tables))
 					}
-					for _, one := range tables {
-						if len(one.cells) == 0 {
-							continue
-						}
+					for _, row := range a.rows {
+						same.check(t, row[0].Text(), row[1:])
+					}
+				}
+				for _, one := range tables {
+					if len(one.cells) > 0 {
 						a := w.must("SELECT "+bothTests+" FROM "+l.table+" WHERE k = '"+one.id+"'", "quipu.force_mode", mode, "quipu.parallelism", "2")
-						check(t, one.id, a.rows[0])
+						same.check(t, one.id, a.rows[0])
 					}
 				}
 			}
 		}
+	})
+}
+
+// TestBitsOfWholeCells is TestBits for tables large enough to stream, whose cells are the cells of the test: with NULLs, and with a
+// condition that looks at both columns.
+func TestBitsOfWholeCells(t *testing.T) {
+	const side = 180
+	rng := rand.New(rand.NewPCG(5, 6))
+	var cells [][3]int64
+	for i := range int64(side * side) {
+		if n := rng.Int64N(60); n > 2 {
+			cells = append(cells, [3]int64{i / side, i % side, n})
+		}
+	}
+	same := sameBits{}
+	fill := func(w *world, rng *rand.Rand) {
+		rng.Shuffle(len(cells), func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
+		w.fillWhole("by_both", "a, b", cells)
+		w.fillWhole("by_none", "", cells)
+	}
+	worlds(t, fill, func(t *testing.T, w *world) {
+		for _, x := range []struct{ table, mode string }{
+			{"by_both", "cells"}, {"by_both", "margins"}, {"by_none", "local"}, {"by_none", "margins"}, {"by_none", "cells"},
+		} {
+			for _, p := range goroutines {
+				for _, where := range []string{"", " WHERE a IS NOT NULL AND b IS NOT NULL", " WHERE a::int8 + b::int8 > 60"} {
+					a := w.must("SELECT "+bothTests+" FROM "+x.table+where, "quipu.force_mode", x.mode, "quipu.parallelism", p)
+					same.check(t, "whole"+where, a.rows[0])
+				}
+			}
+		}
+	})
+}
+
+// fillWhole makes a table of a and b, in which the values 0 are NULL.
+func (w *world) fillWhole(table, key string, cells [][3]int64) {
+	w.must("CREATE TABLE " + table + " (a text, b text) WITH (partition_by = '" + key + "')")
+	b := &query.Batch{Table: w.Table(schema.Name{Database: "quipu", Schema: "public", Table: table})}
+	for d := range 2 {
+		c := query.BatchColumn{Dim: d, Values: []schema.Value{schema.Null}}
+		for v := range int64(200) {
+			c.Values = append(c.Values, schema.V(strconv.FormatInt(v+1, 10)))
+		}
+		for _, cell := range cells {
+			c.Codes = append(c.Codes, uint32(cell[d]))
+		}
+		b.Cols = append(b.Cols, c)
+	}
+	for _, cell := range cells {
+		b.Counts, b.Events = append(b.Counts, cell[2]), append(b.Events, 0)
+	}
+	if _, err := w.Insert(w.tb.Context(), "", b); err != nil {
+		w.tb.Fatal(err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +23,7 @@ import (
 type world struct {
 	tb     testing.TB
 	stores []*storage.Store
+	disks  []vfs.FS
 	slots  *schema.SlotMap
 	tables map[schema.Name]*schema.Table
 	nextID schema.TableID
@@ -37,16 +37,40 @@ var epoch = time.Date(2024, 5, 1, 12, 30, 0, 0, time.UTC)
 func newWorld(tb testing.TB, shards int) *world {
 	w := &world{tb: tb, slots: schema.EvenSlotMap(shards), tables: map[schema.Name]*schema.Table{}, nextID: 1}
 	memory := storage.NewMemory(1 << 30)
+	w.stores = make([]*storage.Store, shards)
 	for i := range shards {
-		s, err := storage.Open(storage.Options{Dir: "shard" + strconv.Itoa(i), FS: vfs.NewMem(), Memory: memory, CheckpointEvery: -1})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		tb.Cleanup(func() { s.Close() })
-		w.stores = append(w.stores, s)
+		w.disks = append(w.disks, vfs.NewMem())
+		w.open(i, memory)
 	}
+	tb.Cleanup(func() {
+		for _, s := range w.stores {
+			s.Close()
+		}
+	})
 	w.engine = query.New(query.Options{Catalog: w, Source: w, Writer: w, DDL: w, Now: func() time.Time { return epoch }})
 	return w
+}
+
+func (w *world) open(shard int, memory *storage.Memory) {
+	s, err := storage.Open(storage.Options{Dir: "shard", FS: w.disks[shard], Memory: memory, CheckpointEvery: -1})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.stores[shard] = s
+}
+
+// evict makes every read come from Pebble: the stores are opened anew, with memory for no block.
+func (w *world) evict() {
+	memory := storage.NewMemory(1)
+	for i, s := range w.stores {
+		if err := s.Checkpoint(w.tb.Context()); err != nil {
+			w.tb.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			w.tb.Fatal(err)
+		}
+		w.open(i, memory)
+	}
 }
 
 func (w *world) View(context.Context, bool) (plan.Catalog, error) { return w, nil }

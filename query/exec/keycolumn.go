@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"slices"
+
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/storage"
 )
@@ -123,23 +125,43 @@ func fill(buf []uint32, v uint32) {
 // interner numbers values from 1 in the order in which they come; 0 is NULL.
 type interner struct {
 	values []plan.Value
+	texts  map[string]uint32 // codes of texts, which nearly all values are
 	codes  map[plan.Value]uint32
 }
 
-func newInterner() *interner {
-	return &interner{values: []plan.Value{plan.Null}, codes: map[plan.Value]uint32{}}
+func newInterner() *interner { return &interner{values: []plan.Value{plan.Null}} }
+
+// reserve makes room for n values.
+func (in *interner) reserve(n int) {
+	if in.texts == nil && in.codes == nil {
+		in.values = slices.Grow(in.values, n)
+		in.texts = make(map[string]uint32, n)
+	}
 }
 
 func (in *interner) code(v plan.Value) uint32 {
 	if v.IsNull() {
 		return 0
 	}
-	key := v.Key()
-	if c, ok := in.codes[key]; ok {
-		return c
-	}
 	c := uint32(len(in.values))
+	if v.Type == plan.Text {
+		if old, ok := in.texts[v.Text()]; ok {
+			return old
+		}
+		if in.texts == nil {
+			in.texts = map[string]uint32{}
+		}
+		in.texts[v.Text()] = c
+	} else {
+		key := v.Key()
+		if old, ok := in.codes[key]; ok {
+			return old
+		}
+		if in.codes == nil {
+			in.codes = map[plan.Value]uint32{}
+		}
+		in.codes[key] = c
+	}
 	in.values = append(in.values, v)
-	in.codes[key] = c
 	return c
 }

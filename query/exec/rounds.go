@@ -103,6 +103,7 @@ func (r *runs) finish(groups []*merged, tests []*global) error {
 
 func codesOf(in *interner, values []plan.Value) []int {
 	out := make([]int, len(values))
+	in.reserve(len(values))
 	for i, v := range values {
 		out[i] = int(in.code(v)) - 1
 	}

@@ -342,7 +342,7 @@ func (r *Run) sample(codes []uint32, task int) (*sample, error) {
 // terms adds up the cells of a sample under f.
 func (r *Run) terms(ctx context.Context, t *sample, f *stats.Frame, k stats.Kinds) (*stats.Partial, error) {
 	if t.stream != nil {
-		p, cost, err := r.s.terms(ctx, r.o.Parallel, t.stream, f, k)
+		p, cost, err := r.s.terms(ctx, r.o.Parallel, t.stream, t.null > 0, f, k)
 		r.cost.Blocks += cost.Blocks
 		return p, err
 	}

@@ -12,9 +12,12 @@ import (
 // A test streams where each cell of the storage is a cell of the test: a first pass adds up its margins, a second one its terms. There is
 // no grid then, and nothing that grows with the number of cells.
 
+// streamMin is the number of cells from which a second pass costs less than a grid.
+const streamMin = 1 << 12
+
 // streams says whether a test of two key columns can be computed so.
 func (r *Run) streams(a *plan.Aggregate, cols []int) bool {
-	if len(r.keyCols) > 0 || a.Filter != nil || a.Test == plan.Yates || r.f.Mode == plan.ModeCells {
+	if len(r.keyCols) > 0 || a.Filter != nil || a.Test == plan.Yates || r.f.Mode == plan.ModeCells || r.t.view.Cells() < streamMin {
 		return false
 	}
 	named := map[int]bool{}
@@ -117,8 +120,8 @@ func (t *totals) sample(task *task) (*sample, error) {
 	return &sample{m: &stats.Margins{Rows: t.rows, Cols: t.cols, N: t.n}, null: int64(t.null), stream: task}, nil
 }
 
-// terms reads the cells of a task once more and adds them up under f.
-func (s *scan) terms(ctx context.Context, parallel int, t *task, f *stats.Frame, k stats.Kinds) (*stats.Partial, ScanStats, error) {
+// terms reads the cells of a task once more and adds them up under f. nulls says that some have a NULL category.
+func (s *scan) terms(ctx context.Context, parallel int, t *task, nulls bool, f *stats.Frame, k stats.Kinds) (*stats.Partial, ScanStats, error) {
 	partials := map[*work]*stats.Partial{}
 	works, err := s.each(ctx, parallel, func(w *work) (func(*storage.Chunk) error, error) {
 		p := stats.NewPartial(f, k)
@@ -128,7 +131,11 @@ func (s *scan) terms(ctx context.Context, parallel int, t *task, f *stats.Frame,
 			if err != nil || !any {
 				return err
 			}
-			p.AddCells(f, w.triples(w.cols[t.cols[0]], w.cols[t.cols[1]], c.Counts[:c.Len], sel))
+			cells := stats.Triples{Row: w.cols[t.cols[0]][:c.Len], Col: w.cols[t.cols[1]][:c.Len], Count: c.Counts[:c.Len]}
+			if nulls || sel != nil {
+				cells = w.choose(cells, sel)
+			}
+			p.AddCells(f, cells)
 			return nil
 		}, nil
 	})
@@ -145,35 +152,17 @@ func (s *scan) terms(ctx context.Context, parallel int, t *task, f *stats.Frame,
 	return sum, cost, nil
 }
 
-// triples are the rows sel of a chunk (nil: all) that have both categories.
-func (w *work) triples(a, b []uint32, counts []int64, sel []int32) stats.Triples {
-	a, b = a[:len(counts)], b[:len(counts)]
-	if sel == nil && !anyNull(a) && !anyNull(b) {
-		return stats.Triples{Row: a, Col: b, Count: counts}
+// choose gives the rows sel (nil: all) of cells that have both categories.
+func (w *work) choose(cells stats.Triples, sel []int32) stats.Triples {
+	if sel == nil {
+		sel = w.all(&w.sel2, len(cells.Count))
 	}
 	t := &w.kept
 	t.Row, t.Col, t.Count = t.Row[:0], t.Col[:0], t.Count[:0]
-	keep := func(i int) {
-		if a[i] != 0 && b[i] != 0 {
-			t.Row, t.Col, t.Count = append(t.Row, a[i]), append(t.Col, b[i]), append(t.Count, counts[i])
-		}
-	}
-	if sel == nil {
-		for i := range counts {
-			keep(i)
-		}
-	}
 	for _, i := range sel {
-		keep(int(i))
+		if cells.Row[i] != 0 && cells.Col[i] != 0 {
+			t.Row, t.Col, t.Count = append(t.Row, cells.Row[i]), append(t.Col, cells.Col[i]), append(t.Count, cells.Count[i])
+		}
 	}
 	return *t
-}
-
-func anyNull(codes []uint32) bool {
-	for _, c := range codes {
-		if c == 0 {
-			return true
-		}
-	}
-	return false
 }
