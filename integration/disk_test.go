@@ -157,7 +157,7 @@ func refused(t *testing.T, dir, addr string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), path, "serve", "--data-dir", dir, "--listen", addr).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), path, "serve", "--data-dir", dir, "--listen", addr, "--pg-listen", "off").CombinedOutput()
 	if err == nil {
 		t.Errorf("the node started and ended well:\n%s", out)
 	}

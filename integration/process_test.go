@@ -127,7 +127,7 @@ func (n *node) start() {
 }
 
 func (n *node) tryStart() error {
-	args := append([]string{"serve", "--data-dir", n.dir, "--listen", n.addr}, n.args...)
+	args := append([]string{"serve", "--data-dir", n.dir, "--listen", n.addr, "--pg-listen", "off"}, n.args...)
 	n.cmd = exec.Command(n.binary, args...)
 	n.cmd.Stderr = n.log
 	out, err := n.cmd.StdoutPipe()

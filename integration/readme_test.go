@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-var tourBlock = regexp.MustCompile("(?s)```sh tour\n(.*?)```")
+// tourBlock is a block of commands; a word after "tour" names a program that it needs and that not every reader has.
+var tourBlock = regexp.MustCompile("(?s)```sh tour *(\\w*)\n(.*?)```")
 
 // TestTourOfTheReadme runs the commands of the README as a reader would type them, in an empty directory; only the port differs, and the
 // binary is built already.
@@ -31,7 +32,7 @@ func TestTourOfTheReadme(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", tourScript(t, addr))
+	cmd := exec.CommandContext(ctx, "bash", "-c", tourScript(t, addr, freeAddr(t)))
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "QUIPU_URL="+addr)
 	out, err := cmd.CombinedOutput()
@@ -57,7 +58,7 @@ func TestTourOfTheReadme(t *testing.T) {
 }
 
 // tourScript joins the blocks of the tour. It stops at the first command that fails, and takes the node down with it.
-func tourScript(t *testing.T, addr string) string {
+func tourScript(t *testing.T, addr, postgres string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "README.md"))
 	if err != nil {
@@ -70,13 +71,42 @@ func tourScript(t *testing.T, addr string) string {
 	const build = "go build -o quipu ./cmd/quipu\n"
 	var script strings.Builder
 	for _, b := range blocks {
-		script.WriteString(b[1])
+		if b[1] != "" {
+			if _, err := exec.LookPath(b[1]); err != nil {
+				t.Logf("without the part that needs %s", b[1])
+				continue
+			}
+		}
+		script.WriteString(b[2])
 	}
 	tour := script.String()
 	if !strings.HasPrefix(tour, build) {
 		t.Fatalf("the tour does not begin with %q", build)
 	}
 	_, port, _ := strings.Cut(addr, ":")
-	tour = strings.ReplaceAll(strings.TrimPrefix(tour, build), "7480", port)
-	return "set -eo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n" + strings.Replace(tour, "--data-dir ./data &", "--data-dir ./data --listen "+addr+" &", 1)
+	_, postgresPort, _ := strings.Cut(postgres, ":")
+	tour = strings.NewReplacer("7480", port, "7432", postgresPort,
+		"--data-dir ./data &", "--data-dir ./data --listen "+addr+" --pg-listen "+postgres+" &").Replace(strings.TrimPrefix(tour, build))
+	return "set -eo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n" + tour
+}
+
+var relativeLink = regexp.MustCompile(`\]\(([^)#:]+)\)`)
+
+// TestLinksOfTheDocuments: what the README, the architecture and the pages beside them point at is there.
+func TestLinksOfTheDocuments(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append(pages, filepath.Join("..", "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range relativeLink.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link[1])); err != nil {
+				t.Errorf("%s points at %s: %v", page, link[1], err)
+			}
+		}
+	}
 }

@@ -28,7 +28,7 @@ func ownNode(cmd *cobra.Command) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	child := exec.Command(self, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0")
+	child := exec.Command(self, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", "off")
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err == nil {

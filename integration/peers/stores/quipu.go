@@ -94,7 +94,7 @@ func startQuipu(ctx context.Context, binary string) (q *process, url string, err
 	if err != nil {
 		return nil, "", err
 	}
-	q = &process{dir: dir, cmd: exec.CommandContext(ctx, binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0")}
+	q = &process{dir: dir, cmd: exec.CommandContext(ctx, binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", "off")}
 	out, err := q.cmd.StdoutPipe()
 	if err == nil {
 		err = q.cmd.Start()
