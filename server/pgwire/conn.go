@@ -43,10 +43,11 @@ type conn struct {
 	loose          gather // rows of INSERTs outside of a block that are not sent yet
 	looseMark      int64  // where the answers to those begin
 
-	mu      sync.Mutex // guards the fields below
-	running context.CancelCauseFunc
-	waiting bool // for a message
-	woken   bool // to end at the next moment without work
+	mu          sync.Mutex // guards the fields below
+	running     context.CancelCauseFunc
+	interrupted bool // what runs shall end, and wait for nothing more
+	waiting     bool // for a message
+	woken       bool // to end at the next moment without work
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -178,6 +179,9 @@ func (c *conn) receive() (pgproto3.FrontendMessage, error) {
 	return nil, broken(err)
 }
 
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
 // wait sets the time that the next message has, and is false if none is to come.
 func (c *conn) wait(patience time.Duration) bool {
 	c.mu.Lock()
@@ -186,7 +190,11 @@ func (c *conn) wait(patience time.Duration) bool {
 		return false
 	}
 	c.waiting = true
-	c.net.SetReadDeadline(time.Now().Add(patience))
+	until := time.Now().Add(patience)
+	if c.interrupted { // before a COPY came to wait for its data
+		until = past
+	}
+	c.net.SetReadDeadline(until)
 	return true
 }
 
@@ -208,7 +216,7 @@ func (c *conn) wake() {
 	defer c.mu.Unlock()
 	c.woken = true
 	if c.waiting {
-		c.net.SetReadDeadline(time.Unix(1, 0))
+		c.net.SetReadDeadline(past)
 	}
 }
 
@@ -220,8 +228,9 @@ func (c *conn) interrupt(cause error) {
 		return
 	}
 	c.running(cause)
+	c.interrupted = true
 	if c.waiting { // for the data of a COPY
-		c.net.SetReadDeadline(time.Unix(1, 0))
+		c.net.SetReadDeadline(past)
 	}
 }
 
@@ -233,7 +242,7 @@ func (c *conn) during(f func(context.Context) error) error {
 	c.mu.Unlock()
 	err := f(ctx)
 	c.mu.Lock()
-	c.running = nil
+	c.running, c.interrupted = nil, false
 	c.mu.Unlock()
 	if err != nil && ctx.Err() != nil {
 		err = because(ctx, err)

@@ -81,6 +81,30 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelBeforeWaiting cancels a COPY that has asked for data and does not wait for it yet.
+func TestCancelBeforeWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		c := newConn(newWorld(t).serve(), theirs)
+		defer c.close()
+		c.in = pgproto3.NewBackend(theirs, nil)
+		began := time.Now()
+		err := c.during(func(ctx context.Context) error {
+			c.interrupt(errUserCancel)
+			_, _, err := c.copyMessage(ctx)
+			return err
+		})
+		if waited := time.Since(began); err != errUserCancel || waited != 0 {
+			t.Errorf("%v after %v", err, waited)
+		}
+		go (&client{t, ours, nil}).put(&pgproto3.Sync{})
+		if m, err := c.receive(); err != nil { // the next message is waited for as ever
+			t.Errorf("%T, %v", m, err)
+		}
+	})
+}
+
 func TestIdleTimeouts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ask   string
