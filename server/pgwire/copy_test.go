@@ -137,6 +137,9 @@ func FuzzCopyRoundTrip(f *testing.F) {
 		}
 		for _, options := range copyFormats[:4] {
 			format := formatOf(t, options)
+			if format.kind == copyText && s == format.null {
+				continue // is NULL: the text format of PostgreSQL has no quotes to say otherwise
+			}
 			line := format.appendField(nil, []byte(s), false, false)
 			for _, more := range []string{"1", "t", "2024-05-01 10:00:00", "5"} {
 				line = append(append(line, format.delimiter), more...)
