@@ -1,6 +1,9 @@
 package sql
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // expr writes e, in parentheses if it binds less tightly than least.
 func (p *printer) expr(e Expr, least int) {
@@ -136,7 +139,7 @@ func prefixNeedsName(op string) bool {
 	case "?", "*", "=", "<", ">", "<=", ">=", "<>", "/", "%", "^":
 		return true
 	}
-	return false
+	return strings.Contains(op, "`")
 }
 
 func (p *printer) literal(l *Literal) {

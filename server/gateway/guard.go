@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,8 +39,24 @@ func (g *Gateway) outer(mux *http.ServeMux) http.Handler {
 			errcode.WriteHTTP(rec, r, errcode.New(errcode.PermissionDenied, "the request comes from a page of another site"))
 			return
 		}
+		if err := validURL(r.URL); err != nil {
+			errcode.WriteHTTP(rec, r, errcode.From(err))
+			return
+		}
 		inner.ServeHTTP(rec, r)
 	})
+}
+
+// validURL refuses a path or parameters that no message of gRPC can hold. A query that cannot be decoded is left to whoever reads it.
+func validURL(u *url.URL) error {
+	if err := validText("the path of the request", u.Path); err != nil {
+		return err
+	}
+	query, err := url.QueryUnescape(u.RawQuery)
+	if err != nil {
+		return nil
+	}
+	return validText("a parameter of the request", query)
 }
 
 func (g *Gateway) hostAllowed(ctx context.Context, host string) bool {
