@@ -41,10 +41,15 @@ type copySink struct {
 	cols    []plan.Column
 	force   []bool // quotes, by column
 	scratch []byte
+	opened  bool // the opening of the binary format was sent
 }
 
-// copySignature opens the binary format; flags and the length of an extension, both 0, follow it.
-const copySignature = "PGCOPY\n\xff\r\n\x00"
+// copySignature opens the binary format; flags and the length of an extension, both 0, follow it. As in PostgreSQL it stands in one message
+// with the first row, or with the end if there is none: psycopg takes it from there.
+const (
+	copySignature = "PGCOPY\n\xff\r\n\x00"
+	copyOpening   = copySignature + "\x00\x00\x00\x00\x00\x00\x00\x00"
+)
 
 // Columns opens the stream.
 func (s *copySink) Columns(cols []plan.Column) error {
@@ -61,10 +66,7 @@ func (s *copySink) Columns(cols []plan.Column) error {
 	}
 	o := &s.c.out
 	o.send(r)
-	switch {
-	case s.f.kind == copyBinary:
-		o.send(&pgproto3.CopyData{Data: append([]byte(copySignature), make([]byte, 8)...)})
-	case s.f.header:
+	if s.f.header {
 		at := s.begin()
 		for i, col := range cols {
 			s.separate(i)
@@ -80,6 +82,10 @@ func (s *copySink) begin() int {
 	o := &s.c.out
 	at := len(o.buf)
 	o.buf = append(o.buf, 'd', 0, 0, 0, 0)
+	if s.f.kind == copyBinary && !s.opened {
+		s.opened = true
+		o.buf = append(o.buf, copyOpening...)
+	}
 	return at
 }
 
@@ -125,7 +131,9 @@ func (s *copySink) Row(values []plan.Value) error {
 func (s *copySink) End(e *query.End) error {
 	o := &s.c.out
 	if s.f.kind == copyBinary {
-		o.send(&pgproto3.CopyData{Data: []byte{0xff, 0xff}})
+		at := s.begin()
+		o.buf = append(o.buf, 0xff, 0xff)
+		s.finish(at)
 	}
 	o.send(&pgproto3.CopyDone{})
 	end := *e
