@@ -1,0 +1,73 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// postgresNode starts a node that listens for PostgreSQL clients, and gives how they find it.
+func postgresNode(t *testing.T) (dsn string) {
+	t.Helper()
+	addr := freeAddr(t)
+	startNode(t, t.TempDir(), "--pg-listen", addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("host=%s port=%s user=me dbname=quipu", host, port)
+}
+
+// TestPsql plays a script with psql: a block, a ROLLBACK after a COPY, a caret under an error.
+func TestPsql(t *testing.T) {
+	if _, err := exec.LookPath("psql"); err != nil {
+		t.Skip("needs psql, of Debian's package postgresql-client")
+	}
+	got := runClient(t, "psql", "-X", "-A", postgresNode(t), "-f", "testdata/psql.sql")
+	want, err := os.ReadFile("testdata/psql.out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("psql prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestPythonDrivers runs testdata/drivers.py with psycopg2 and psycopg 3.
+func TestPythonDrivers(t *testing.T) {
+	const python = "/usr/bin/python3" // the one that Debian's packages are for
+	if _, err := exec.LookPath(python); err != nil {
+		t.Skipf("needs %s", python)
+	}
+	dsn := postgresNode(t)
+	for version, of := range map[string]string{"2": "python3-psycopg2", "3": "python3-psycopg"} {
+		t.Run(of, func(t *testing.T) {
+			if got := runClient(t, python, "testdata/drivers.py", version, dsn); got != "ok\n" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// runClient runs a program and gives what it prints. A program that ends with 77 lacks something.
+func runClient(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 77 {
+		t.Skipf("needs Debian's packages python3-psycopg2 and python3-psycopg: %s", strings.TrimSpace(string(out)))
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}

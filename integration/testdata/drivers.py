@@ -1,0 +1,83 @@
+"""Runs one session as a program of psycopg2 (argument "2") or psycopg 3 ("3") would, and fails at the first surprise."""
+import io
+import sys
+
+which, dsn = sys.argv[1], sys.argv[2]
+try:
+    if which == "2":
+        import psycopg2 as driver
+        from psycopg2 import errors
+    else:
+        import psycopg as driver
+        from psycopg import errors
+except ImportError as e:
+    print("missing:", e)
+    sys.exit(77)
+
+
+def want(got, expected):
+    if got != expected:
+        raise SystemExit(f"got {got!r}, want {expected!r}")
+
+
+table = "clients" + which
+conn = driver.connect(dsn + " options='-c statement_timeout=20s'")
+conn.autocommit = True
+cur = conn.cursor()
+cur.execute("SHOW statement_timeout")
+want(cur.fetchone()[0], "20s")
+cur.execute(f"CREATE TABLE {table} (a text, b int8, c bool)")
+
+# A block counts at COMMIT and nothing at ROLLBACK.
+conn.autocommit = False
+cur.execute(f"INSERT INTO {table} (a, b, c) VALUES (%s, %s, %s)", ("x", 1, True))
+cur.executemany(f"INSERT INTO {table} (a, b, c) VALUES (%s, %s, %s)", [("y", 2, False), ("x", 1, True)])
+conn.commit()
+cur.execute(f"INSERT INTO {table} (a, b, c) VALUES ('lost', 1, true)")
+conn.rollback()
+conn.autocommit = True
+rows = f"SELECT a, b, c, sum(count) FROM {table} GROUP BY a, b, c ORDER BY a"
+cur.execute(rows)
+want([(a, b, c, int(n)) for a, b, c, n in cur.fetchall()], [("x", 1, True, 2), ("y", 2, False, 1)])
+cur.execute(f"SELECT a FROM {table} WHERE b = %s AND c = %s", (1, True))
+want(cur.fetchall(), [("x",)])
+
+# An error says what it is, and the session goes on.
+try:
+    cur.execute(f"SELECT nope FROM {table}")
+    raise SystemExit("an unknown column was found")
+except errors.UndefinedColumn as e:
+    want(e.diag.sqlstate, "42703")
+cur.execute("SELECT 1")
+want(cur.fetchone(), (1,))
+
+# COPY both ways, text and csv.
+if which == "2":
+    cur.copy_expert(f"COPY {table} (a, b) FROM STDIN", io.StringIO("tab\\there\t3\n\\N\t4\n"))
+    out = io.StringIO()
+    cur.copy_expert(f"COPY (SELECT a, b FROM {table} WHERE b >= 3 ORDER BY b) TO STDOUT CSV", out)
+    want(out.getvalue(), "tab\there,3\n,4\n")
+else:
+    with cur.copy(f"COPY {table} (a, b) FROM STDIN") as copy:
+        copy.write_row(("tab\there", 3))
+        copy.write_row((None, 4))
+    with cur.copy(f"COPY (SELECT a, b FROM {table} WHERE b >= 3 ORDER BY b) TO STDOUT CSV") as copy:
+        want(b"".join(copy), b"tab\there,3\n,4\n")
+    with cur.copy(f"COPY {table} (a, b, c) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["text", "int8", "bool"])
+        copy.write_row(("binary", 5, True))
+    with cur.copy(f"COPY (SELECT a, b, c FROM {table} WHERE b = 5) TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["text", "int8", "bool"])
+        want(list(copy.rows()), [("binary", 5, True)])
+    # Statements sent ahead of the answers; libpq keeps the row by row mode of a stream, so that this stands before it.
+    with conn.pipeline():
+        first = conn.execute("SELECT 1")
+        second = conn.execute("SELECT %s::int8", (2,))
+        want((first.fetchone(), second.fetchone()), ((1,), (2,)))
+    # Results in binary, statements that the server keeps, and rows as they come.
+    with conn.cursor(binary=True) as b:
+        b.execute("SELECT 7::int8, 0.5::float8, 'z'::text, true, NULL::text", prepare=True)
+        want(b.fetchone(), (7, 0.5, "z", True, None))
+        want(list(b.stream(f"SELECT b FROM {table} ORDER BY b")), [(1,), (2,), (3,), (4,), (5,)])
+conn.close()
+print("ok")
