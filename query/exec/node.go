@@ -51,6 +51,8 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.distinct(ctx, n, emit)
 	case *plan.Cut:
 		return e.node(ctx, n.Input, func(row []plan.Value) error { return emit(row[:n.Width]) })
+	case *plan.Join:
+		return e.join(ctx, n, emit)
 	case *plan.SetOp:
 		return e.setOp(ctx, n, emit)
 	}

@@ -50,6 +50,17 @@ func (k *block) weight() *Expr {
 	return Constant(IntValue(1))
 }
 
+// counts is how many columns could be the weight of a row.
+func (k *block) counts() int {
+	n := 0
+	for _, c := range k.scope.cols {
+		if c.name == "count" && c.typ == Int8 && !c.merged {
+			n++
+		}
+	}
+	return n
+}
+
 func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
 	k := &block{}
 	if err := b.from(s.From, k); err != nil {
@@ -243,7 +254,7 @@ func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
 		found = true
 		for i := r.from; i < r.from+r.columns; i++ {
 			c := k.scope.cols[i]
-			if c.name == "" || c.merged {
+			if c.name == "" || c.merged && star.Table == "" {
 				continue
 			}
 			e := ColumnRef(i, c.typ)

@@ -321,13 +321,21 @@ func (b *Binder) from(refs []sql.TableRef, blk *block) error {
 		blk.source = &Rows{Rows: [][]*Expr{{}}}
 		return nil
 	}
-	if len(refs) > 1 {
-		return b.unsupported(refs[1].At(), "more than one table in FROM")
+	if _, join := refs[0].(*sql.Join); join || len(refs) > 1 {
+		return b.fromList(refs, blk)
 	}
-	switch ref := refs[0].(type) {
+	return b.fromOne(refs[0], blk)
+}
+
+// fromOne binds an entry of FROM that is no join.
+func (b *Binder) fromOne(ref sql.TableRef, blk *block) error {
+	switch ref := ref.(type) {
 	case *sql.TableName:
 		return b.fromName(ref, blk)
 	case *sql.Derived:
+		if ref.Lateral {
+			return b.unsupported(ref.Pos, "LATERAL")
+		}
 		n, err := b.query(ref.Query)
 		if err != nil {
 			return err
@@ -340,7 +348,7 @@ func (b *Binder) from(refs []sql.TableRef, blk *block) error {
 		}
 		return b.fromNode(n, ref.Alias, ref.Call.Name.Name, ref.Pos, blk)
 	}
-	return b.unsupported(refs[0].At(), "JOIN")
+	return b.unsupported(ref.At(), "this entry of FROM")
 }
 
 func (b *Binder) fromNode(n Node, a sql.Alias, name string, at sql.Pos, blk *block) error {

@@ -25,6 +25,10 @@ func (b *exprBinder) test(c *sql.Call, name string) (*Expr, error) {
 		return nil, err
 	}
 	if b.block != nil {
+		if b.block.counts() > 1 {
+			return nil, b.fail(c.Pos, errcode.AmbiguousColumn, "%s weighs each row by its column count, and the join has more than one", name).
+				WithHint("join in a derived table that has one: FROM (SELECT a, b, x.count FROM x JOIN y …) AS s")
+		}
 		a.Weight = b.block.weight()
 	}
 	record := b.add(a)

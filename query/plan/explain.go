@@ -48,6 +48,8 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 		put("Sort: %s%s", sortText(n), keepText(n.Keep))
 	case *Limit:
 		put("Limit: %s", limitText(n))
+	case *Join:
+		put("%s", n.text())
 	case *Distinct:
 		put("Distinct")
 	case *SetOp:
@@ -64,6 +66,23 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 	for _, in := range n.inputs() {
 		explain(in, depth+1, note, lines)
 	}
+}
+
+// text says how the rows of a join find each other.
+func (n *Join) text() string {
+	s := [...]string{"Join", "Left join", "Right join", "Full join"}[n.Kind]
+	how := ", nested loop"
+	if len(n.LKeys) > 0 {
+		how = ", hash"
+		for i, k := range n.LKeys {
+			sep := map[bool]string{true: ": ", false: " and "}[i == 0]
+			how += sep + k.format(columnNames(n.L.Columns())) + " = " + n.RKeys[i].format(columnNames(n.R.Columns()))
+		}
+	}
+	if n.Cond != nil {
+		how += ", if " + n.Cond.format(columnNames(n.cols))
+	}
+	return s + how
 }
 
 func keepText(keep int64) string {
