@@ -15,8 +15,6 @@ type binaryReader struct {
 	scratch []byte
 }
 
-const hasOIDs = 1 << 16
-
 func (r *binaryReader) read(data []byte, last bool, b *rowBatch) (taken int, err error) {
 	if !r.started {
 		n, err := binaryHeader(data, last, b)

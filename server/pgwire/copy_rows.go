@@ -33,7 +33,6 @@ type copyColumn struct {
 	seen   map[string]*seenValue
 	bytes  int
 	null   error // why NULL is refused; nil if it is not
-	given  bool
 
 	lastTime string // of ts, and what it was read as
 	lastUS   int64
