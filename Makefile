@@ -40,6 +40,6 @@ peers: ## compare with PostgreSQL, Redis, R and SciPy where they are installed
 	./integration/peers/run.sh
 
 soak: ## the fault tests in their long form, and over planted bugs (root for the power cut)
-	QUIPU_SOAK=1 go test -count=1 -timeout 120m -run 'Killed|PowerCut|Restart|Planted|Soak|Acknowledgement|Durably' -v ./integration/...
+	QUIPU_SOAK=1 go test -count=1 -timeout 120m -run 'Killed|PowerCut|Restart|Budget|Planted|Soak|Acknowledgement|Durably' -v ./integration/... ./storage
 
 .PHONY: help build demo test race lint generate generated fuzz bench peers soak
