@@ -20,6 +20,9 @@ import (
 
 // Bytes of heap for a cell, everything included. What is fixed counts too, so that small tables cost more a cell.
 func TestBytesPerCell(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a figure of memory; the race detector, which runs the short tests, adds its own and lets Pebble check itself")
+	}
 	for _, x := range []struct {
 		name   string
 		spread uint32
