@@ -2,9 +2,8 @@ package stats
 
 import "math"
 
-// sankaranFrom is the noncentrality from which the normal approximation of Sankaran (1963) replaces the Poisson mixture. At
-// this size its error is below 1e-5 in units of the standard deviation.
-const sankaranFrom = 1e9
+// rootNormalFrom is the noncentrality from which the root of the variable is normal around √(λ+df−1), with variance 1, to 1/√λ.
+const rootNormalFrom = 1e16
 
 // noncentralTails gives the tails of the noncentral chi-square distribution: a Poisson mixture of central ones with
 // df + 2j degrees of freedom, j of mean λ/2. Either tail is a sum of positive terms, so that the smaller keeps its digits.
@@ -18,8 +17,9 @@ func noncentralTails(x, df, lambda float64) tails {
 		return upperTail(math.Inf(-1))
 	case df == 1:
 		return noncentralOne(x, lambda)
-	case lambda > sankaranFrom:
-		return sankaran(x, df, lambda)
+	case lambda > rootNormalFrom:
+		mean := lambda + (df - 1)
+		return normalTails((x - mean) / (math.Sqrt(x) + math.Sqrt(mean)))
 	case x > df+lambda:
 		return upperTail(noncentralSum(x/2, df/2, lambda/2, true))
 	}
@@ -39,23 +39,68 @@ func noncentralOne(x, lambda float64) tails {
 	return lowerTail(ln + log1mexp(math.Min(-0x1p-60, far.lnUpper()-ln)))
 }
 
-// noncentralSum is the logarithm of one tail: Σ Poisson(j; m)·Q(a+j, x) or P(a+j, x). Q rises with j by
-// x^(a+j)·e^−x/Γ(a+j+1), so the upper tail is added upwards and the lower one, which rises the other way, downwards. What
-// lies beyond the first index is less than 2^-60 of the tail, because there both factors fall.
+// noncentralSum is the logarithm of one tail: Σ Poisson(j; m)·Q(a+j, x) or P(a+j, x).
 func noncentralSum(x, a, m float64, upper bool) float64 {
 	if !upper && m*(x/(a+1)) < 0x1p-60 { // the first term is all
 		t := gammaTails(a, x)
 		return t.lnLower() - m
 	}
 	// The summand is largest near the j with j·(a+j) = m·x, and falls from there at the pace of a Poisson variable.
-	half := float64(a / 2)
-	peak := float64(m*x) / (half + math.Sqrt(float64(half*half)+float64(m*x)))
+	half, root := float64(a/2), float64(math.Sqrt(m)*math.Sqrt(x))
+	peak := root * (root / (half + math.Sqrt(float64(half*half)+float64(root*root))))
+	if peak > steppedFrom {
+		return noncentralStepped(x, a, m, peak, upper)
+	}
+	return noncentralEach(x, a, m, peak, upper)
+}
+
+// lnPoisson is the logarithm of e^−m·m^j/Γ(j+1), for j that need not be whole.
+func lnPoisson(j, m float64) float64 { return lnGammaPrefix(j+1, m) - log(m) }
+
+// steppedFrom is the peak from which a few dozen values cost less than each.
+const steppedFrom = 1 << 14
+
+// noncentralStepped takes the sum over whole j for the integral, and the integral for a sum in larger steps. By Poisson's summation
+// formula both are off by no more than the Fourier transform of the summand at the frequency of the step. The summand is the product of
+// two bells (or of a bell and the integral of one) of variance near the peak each, so that falls like exp(−2π²·peak/2/step²): with the
+// step here below 2⁻¹⁰⁰ of the sum. The summand is log-concave: from its largest value it falls on both sides.
+func noncentralStepped(x, a, m, peak float64, upper bool) float64 {
+	f := func(j float64) float64 {
+		t := gammaTails(a+j, x)
+		if upper {
+			return lnPoisson(j, m) + t.lnUpper()
+		}
+		return lnPoisson(j, m) + t.lnLower()
+	}
+	step := math.Sqrt(peak/2) / 2
+	at, top := peak, f(peak)
+	for _, dir := range [2]float64{step, -step} {
+		for next := f(at + dir); next > top; next = f(at + dir) {
+			at, top = at+dir, next
+		}
+	}
+	sum := 1.0
+	for _, dir := range [2]float64{step, -step} {
+		for j := at + dir; j > 0; j += dir {
+			add := exp(f(j) - top)
+			sum += add
+			if add < 0x1p-60*sum {
+				break
+			}
+		}
+	}
+	return top + log(float64(sum*step))
+}
+
+// noncentralEach adds every summand. Q rises with j by x^(a+j)·e^−x/Γ(a+j+1), so the upper tail is added upwards and the lower one,
+// which rises the other way, downwards. What lies beyond the first index is less than 2^-60 of the tail, because there both factors fall.
+func noncentralEach(x, a, m, peak float64, upper bool) float64 {
 	spread := float64(12*math.Sqrt(peak+1)) + 60
 	start := math.Max(0, math.Floor(peak-spread))
 	if !upper {
 		start = math.Floor(peak + spread)
 	}
-	lnWeight := float64(start*log(m)) - m - lgamma(start+1)
+	lnWeight := lnPoisson(start, m)
 	t := gammaTails(a+start, x)
 	ln, lnTerm := t.lnLower(), lnGammaPrefix(a+start, x)-log(a+start)
 	if upper {
@@ -96,17 +141,6 @@ func noncentralSum(x, a, m float64, upper bool) float64 {
 		}
 	}
 	return scale + log(sum)
-}
-
-// sankaran is the approximation that (X/(df+λ))^h is normal.
-func sankaran(x, df, lambda float64) tails {
-	total, twice := df+lambda, df+2*lambda
-	h := 1 - float64(2./3*(total*((df+float64(3*lambda))/(twice*twice))))
-	p := twice / (total * total)
-	mHalf := float64((h - 1) * (1 - float64(3*h)))
-	mean := 1 + float64(h*p*(h-1-float64((2-h)*mHalf*p/2)))
-	sd := h * math.Sqrt(2*p) * (1 + float64(mHalf*p/2))
-	return normalTails((exp(float64(h*log(x/total))) - mean) / sd)
 }
 
 // noncentralityFor is the λ at which the chosen tail at x has the given logarithm, or 0 where even λ = 0 has more in the

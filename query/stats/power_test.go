@@ -2,6 +2,7 @@ package stats
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 )
@@ -40,20 +41,46 @@ func TestNoncentralTails(t *testing.T) {
 			wantClose(t, "lambda", noncentralityFor(row[1], row[0], tl.lnUpper(), true), row[2], 1e-8)
 		}
 	}
-	for _, lambda := range []float64{9.99e8, 1.01e9} { // the two methods meet
-		for _, z := range []float64{-3, 0, 4} {
-			x := 5 + lambda + z*2*math.Sqrt(lambda)
-			exact := noncentralSum(x/2, 2.5, lambda/2, z > 0)
-			s := sankaran(x, 5, lambda)
-			approx := s.lnLower()
-			if z > 0 {
-				approx = s.lnUpper()
-			}
-			if math.Abs(exact-approx) > 2e-4 {
-				t.Errorf("λ = %g, z = %g: %g by the mixture, %g by Sankaran", lambda, z, exact, approx)
+}
+
+func TestNoncentralSteps(t *testing.T) {
+	for _, peak := range []float64{1 << 12, 1 << 14, 1e6} { // both methods work on either side of the place where they meet
+		for _, a := range []float64{0.5, 2.5, 300, peak} {
+			for _, z := range []float64{-30, -8, -3, -1, 0, 1, 4, 20, 60} {
+				m := peak
+				x := a + m + z*math.Sqrt(a+2*m)
+				if x <= 0 {
+					continue
+				}
+				for _, upper := range []bool{false, true} {
+					if upper != (z > 0) {
+						continue
+					}
+					root := math.Sqrt(m * x)
+					at := root * root / (a/2 + math.Sqrt(a*a/4+root*root))
+					wantClose(t, fmt.Sprintf("peak %g, shape %g, z %g", peak, a, z),
+						noncentralStepped(x, a, m, at, upper), noncentralEach(x, a, m, at, upper), 1e-12)
+				}
 			}
 		}
 	}
+}
+
+func TestNoncentralRoot(t *testing.T) {
+	for _, lambda := range []float64{rootNormalFrom / 2, rootNormalFrom * 2, 1e20} {
+		for _, z := range []float64{-6, -1, 0, 2, 7} {
+			x := lambda + 1e6 + 2*z*math.Sqrt(lambda) + z*z
+			got, want := noncentralTails(x, 1e6, lambda), normalTails(z)
+			wantClose(t, fmt.Sprintf("upper, %g, %g", lambda, z), got.lnUpper(), want.lnUpper(), 1e-5)
+			wantClose(t, fmt.Sprintf("lower, %g, %g", lambda, z), got.lnLower(), want.lnLower(), 1e-5)
+		}
+	}
+	low, high, err := NoncentralityInterval(1e40, 3, 0.95) // the two ends differ by less than their own resolution
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, "low", low, 1e40, 1e-15)
+	wantClose(t, "high", high, 1e40, 1e-15)
 }
 
 func TestPowerArguments(t *testing.T) {
