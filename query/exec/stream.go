@@ -76,24 +76,42 @@ func (t *totals) add(a, b []uint32, counts []int64, sel []int32) {
 	t.addAll(a, b, counts)
 }
 
+// addAll goes by runs of the dimension whose code stays, so that a total is not waited for from cell to cell.
 func (t *totals) addAll(a, b []uint32, counts []int64) {
 	rows, cols := t.rows, t.cols
-	a, b = a[:len(counts)], b[:len(counts)]
-	n, over := t.n, t.over
+	if len(b) > 1 && b[0] == b[1] {
+		a, b, rows, cols = b, a, cols, rows
+	}
+	for len(counts) > 0 {
+		k, of := 1, a[0]
+		for k < len(counts) && a[k] == of {
+			k++
+		}
+		if sum := t.addRun(of, b[:k], counts[:k], cols); of != 0 {
+			rows[of] += sum
+		}
+		a, b, counts = a[k:], b[k:], counts[k:]
+	}
+}
+
+// addRun adds cells of one category of the one dimension to the totals of the other, and gives their sum.
+func (t *totals) addRun(of uint32, codes []uint32, counts []int64, totals []uint64) (sum uint64) {
+	codes = codes[:len(counts)]
+	n, null, over, carry := t.n, t.null, t.over, uint64(0)
 	for k, v := range counts {
-		i, j := a[k], b[k]
-		var carry uint64
-		if i == 0 || j == 0 {
-			t.null, carry = bits.Add64(t.null, uint64(v), 0)
+		j := codes[k]
+		if of == 0 || j == 0 {
+			null, carry = bits.Add64(null, uint64(v), 0)
 			over += carry
 			continue
 		}
 		n, carry = bits.Add64(n, uint64(v), 0)
 		over += carry
-		rows[i] += uint64(v)
-		cols[j] += uint64(v)
+		sum += uint64(v)
+		totals[j] += uint64(v)
 	}
-	t.n, t.over = n, over
+	t.n, t.null, t.over = n, null, over
+	return sum
 }
 
 func (t *totals) merge(o *totals) {

@@ -1,6 +1,9 @@
 package stats
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // The Pearson kernels add, for each non-zero cell,
 //
@@ -11,7 +14,7 @@ import "math"
 // that is multiplied, so the term is within 11·2⁻⁵³ of the truth, within 7·2⁻⁵³ when n < 2⁵³, and so is the sum, since no
 // term is negative; the finish adds 3. D² is below 2²⁵⁶ and a term between 2⁻¹⁹² and 2¹²⁸, so nothing over- or
 // underflows and every term is normal or 0. Exchanging rows and columns exchanges factors and moves a power of
-// two between them: the bits stay. The three kernels give the same terms, and therefore the same bits.
+// two between them: the bits stay. The kernels give the same terms, and therefore the same bits.
 
 // addRow adds row i and gives the number of its zero cells and Σ C over them.
 func (s *Sum) addRow(f *Frame, i int, row []int64) (zeros, zeroMass uint64) {
@@ -33,7 +36,7 @@ func (s *Sum) addRow(f *Frame, i int, row []int64) (zeros, zeroMass uint64) {
 func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (zeros, zeroMass uint64) {
 	n, r, scale := int64(f.n), int64(f.rows[i]), f.rowScale[i]
 	cols, scales = cols[:len(row)], scales[:len(row)]
-	g := gatherAround(1)
+	g := gatherAround(usualTerm)
 	for j, o := range row {
 		c := cols[j]
 		if o == 0 {
@@ -57,7 +60,7 @@ func pearsonRowSmall(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales
 func pearsonRow(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []float64) (zeros, zeroMass uint64) {
 	n, r, scale := f.n, f.rows[i], f.rowScale[i]
 	cols, scales = cols[:len(row)], scales[:len(row)]
-	g := gatherAround(1)
+	g := gatherAround(usualTerm)
 	for j, o := range row {
 		c := cols[j]
 		if o == 0 {
@@ -80,18 +83,52 @@ func pearsonRow(s *Sum, f *Frame, i int, row []int64, cols []uint64, scales []fl
 
 // addCells adds cells in coordinate form and gives the number of non-zero ones and Σ R·C over them.
 func (s *Sum) addCells(f *Frame, c Triples) (nonzero uint64, mass u128) {
+	kernel := pearsonCells
+	if f.small {
+		kernel = pearsonCellsSmall
+	}
 	for len(c.Count) > 0 {
 		k := min(len(c.Count), gatherMax)
-		n, m := pearsonCells(s, f, Triples{c.Row[:k], c.Col[:k], c.Count[:k]})
+		n, m := kernel(s, f, Triples{c.Row[:k], c.Col[:k], c.Count[:k]})
 		nonzero, mass = nonzero+n, mass.add(m)
 		c = Triples{c.Row[k:], c.Col[k:], c.Count[k:]}
 	}
 	return nonzero, mass
 }
 
+// pearsonCellsSmall is for n < 2³¹, where both products fit an int64.
+func pearsonCellsSmall(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
+	rows, cols := c.Row[:len(c.Count)], c.Col[:len(c.Count)]
+	rowTotals, rowScales := f.rows, f.rowScale[:len(f.rows)]
+	colTotals, colScales := f.cols, f.colScale[:len(f.cols)]
+	n := int64(f.n)
+	g := gatherAround(usualTerm)
+	for k, o := range c.Count {
+		if o == 0 {
+			continue
+		}
+		i, j := rows[k], cols[k]
+		rc := rowTotals[i] * colTotals[j]
+		var carry uint64
+		mass.lo, carry = bits.Add64(mass.lo, rc, 0)
+		mass.hi += carry
+		nonzero++
+		x := float64(n*o - int64(rc))
+		t := float64(float64(x*x) * float64(rowScales[i]*colScales[j]))
+		if !g.holds(t) {
+			g = s.strayed(g, t)
+			continue
+		}
+		g = g.add(t)
+	}
+	s.flush(g)
+	return nonzero, mass
+}
+
+// pearsonCells is for tables of any size.
 func pearsonCells(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
 	rows, cols := c.Row[:len(c.Count)], c.Col[:len(c.Count)]
-	g := gatherAround(1)
+	g := gatherAround(usualTerm)
 	for k, o := range c.Count {
 		if o == 0 {
 			continue
@@ -120,7 +157,7 @@ func likelihoodRow(s *Sum, f *Frame, i int, row []int64) {
 	for len(row) > 0 {
 		k := min(len(row), gatherMax)
 		cols := f.cols[len(f.cols)-len(row):][:k]
-		g := gatherAround(1)
+		g := gatherAround(usualTerm)
 		for j, o := range row[:k] {
 			if o == 0 {
 				continue
@@ -138,7 +175,7 @@ func likelihoodRow(s *Sum, f *Frame, i int, row []int64) {
 
 func likelihoodCells(s *Sum, f *Frame, c Triples) {
 	for at := 0; at < len(c.Count); at += gatherMax {
-		g := gatherAround(1)
+		g := gatherAround(usualTerm)
 		for k := at; k < min(at+gatherMax, len(c.Count)); k++ {
 			o := c.Count[k]
 			if o == 0 {

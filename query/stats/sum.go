@@ -87,6 +87,9 @@ type gather struct {
 
 const gatherMax = 1 << 10
 
+// usualTerm is in the middle of the terms of a table without association, nearly all of which lie between 2⁻²¹ and 2¹¹.
+const usualTerm = 0x1p-6
+
 // gatherAround is empty and holds t, between 2⁻⁵⁰⁰ and 2⁵⁰⁰, near its middle.
 func gatherAround(t float64) gather {
 	low := math.Float64bits(t)&^significand - 15<<52
