@@ -23,7 +23,7 @@ func newGrid(s *shape, sums int, mem *Budget) (*grid, error) {
 		if err := g.take(int64(s.size) * int64(sums) * 8); err != nil {
 			return nil, err
 		}
-		g.vals = make([]int64, int(s.size)*sums)
+		g.vals = spareInts(int(s.size) * sums)
 	case packedShape:
 		if err := g.take(1 << 12); err != nil {
 			return nil, err
@@ -49,6 +49,9 @@ func (g *grid) free() {
 		return
 	}
 	g.mem.Shrink(g.took)
+	if g.kind == denseShape {
+		keepInts(g.vals)
+	}
 	g.took, g.vals, g.keys, g.table, g.wide, g.wideKeys = 0, nil, nil, nil, nil, nil
 }
 

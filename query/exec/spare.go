@@ -1,0 +1,29 @@
+package exec
+
+import "sync"
+
+// Dense grids are used for milliseconds and weigh megabytes: a query a second would make the collector's work. They are kept until its
+// next cycle or two for the queries that follow.
+var spare sync.Pool // of *[]int64
+
+const spareMin = 1 << 12 // integers: smaller grids are not worth keeping
+
+// spareInts gives n zeros.
+func spareInts(n int) []int64 {
+	if n < spareMin {
+		return make([]int64, n)
+	}
+	if old, ok := spare.Get().(*[]int64); ok && cap(*old) >= n {
+		out := (*old)[:n]
+		clear(out)
+		return out
+	}
+	return make([]int64, n)
+}
+
+// keepInts takes integers back that nobody refers to any more.
+func keepInts(v []int64) {
+	if cap(v) >= spareMin {
+		spare.Put(&v)
+	}
+}
