@@ -179,12 +179,20 @@ func (f *Frame) GTest(p *Partial) (Result, error) {
 //
 // Williams, Biometrika 63 (1976).
 func GWilliams(t *Table) (Result, error) {
-	r, err := GTest(t)
+	p := NewPartial(t.frame, KindG)
+	p.AddTable(t.frame, t)
+	return t.frame.GWilliams(p)
+}
+
+// GWilliams finishes the test from the merged partial of every holder; f must have the totals of the whole table. Errors as ChiSquare.
+func (f *Frame) GWilliams(p *Partial) (Result, error) {
+	const method = "G test with Williams' correction"
+	r, err := f.GTest(p)
 	if err != nil || r.DF == 0 {
-		r.Method = "G test with Williams' correction"
+		r.Method = method
 		return r, err
 	}
-	n := float64(t.N())
+	n := float64(f.n)
 	spread := func(totals []uint64) float64 { // n Σ 1/R − 1 = Σ over rows, all terms at least 0
 		var s Sum
 		for _, v := range totals {
@@ -195,9 +203,8 @@ func GWilliams(t *Table) (Result, error) {
 		s.Add(-1)
 		return s.Float()
 	}
-	m := t.margins
-	q := 1 + float64(spread(m.Rows)*spread(m.Cols))/float64(6*n*float64(r.DF))
-	c := t.frame.result("G test with Williams' correction", r.Statistic/q)
+	q := 1 + float64(spread(f.rows)*spread(f.cols))/float64(6*n*float64(r.DF))
+	c := f.result(method, r.Statistic/q)
 	c.Effect = r.Effect
 	return c, nil
 }
