@@ -24,7 +24,7 @@ var known = []setting{
 	{"client_encoding", "UTF8", "always UTF8", oneOf("UTF8", "utf8", "UTF-8")},
 	{"datestyle", "ISO, MDY", "always ISO", nil},
 	{"extra_float_digits", "1", "floats always have all digits", nil},
-	{"quipu.force_mode", "auto", "how tests are cut, for checks: auto, local, margins or cells", oneOf("auto", "local", "margins", "cells")},
+	{"quipu.force_mode", "auto", "how tests are cut, for checks: auto, local, sums, margins or cells", oneOf("auto", "local", "sums", "margins", "cells")},
 	{"quipu.max_staleness", "", "how old a stale read may be", isSpan},
 	{"quipu.memory_limit", "256MiB", "memory of one query", isBytes},
 	{"quipu.min_index", "", "what a session read must hold, as receipts give it", nil},

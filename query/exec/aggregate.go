@@ -21,11 +21,13 @@ type accumulator struct {
 	isF    bool
 	ends   plan.Value
 	seen   map[plan.Value]struct{}
-	rows   *interner
-	cols   *interner
-	cells  map[[2]uint32]int64
+	cats   []*interner
+	cells  map[cellCode]int64
 	null   int64
 }
+
+// cellCode is the codes of the categories of a test, with 0 for those that it does not have.
+type cellCode [plan.CatsMax]uint32
 
 func (e *Env) aggregate(ctx context.Context, n *plan.Aggregation, emit Emit) error {
 	var order []*bucket
@@ -82,8 +84,10 @@ func (e *Env) aggregate(ctx context.Context, n *plan.Aggregation, emit Emit) err
 			if err != nil {
 				return err
 			}
-			if a.Kind == plan.AggTest && !vals[plan.FieldWarning].IsNull() {
-				e.Warn(vals[plan.FieldWarning].Text())
+			if a.Kind == plan.AggTest {
+				if w := a.Warning(vals); w != "" {
+					e.Warn(w)
+				}
 			}
 			row = append(row, vals...)
 		}
@@ -161,25 +165,27 @@ func (c *accumulator) observe(a *plan.Aggregate, row []plan.Value, mem *Budget) 
 			return errcode.New(errcode.NumericOutOfRange, "a test counts observations: the weight %d is negative", n)
 		}
 	}
-	x, err := a.A.Eval(row)
-	if err != nil {
-		return err
-	}
-	y, err := a.B.Eval(row)
-	if err != nil {
-		return err
-	}
-	if x.IsNull() || y.IsNull() {
-		c.null += n
-		return nil
-	}
 	if c.cells == nil {
-		c.rows, c.cols, c.cells = newInterner(), newInterner(), map[[2]uint32]int64{}
+		c.cells = map[cellCode]int64{}
+		for range a.Cats {
+			c.cats = append(c.cats, newInterner())
+		}
 	}
-	k := [2]uint32{c.rows.code(x) - 1, c.cols.code(y) - 1}
+	var k cellCode
+	for d, e := range a.Cats {
+		v, err := e.Eval(row)
+		if err != nil {
+			return err
+		}
+		if v.IsNull() {
+			c.null += n
+			return nil
+		}
+		k[d] = c.cats[d].code(v)
+	}
 	old, ok := c.cells[k]
 	if !ok {
-		if err := mem.Grow(48); err != nil {
+		if err := mem.Grow(80); err != nil {
 			return err
 		}
 	}
@@ -207,14 +213,19 @@ func (c *accumulator) finish(a *plan.Aggregate) ([]plan.Value, error) {
 	case plan.AggMin, plan.AggMax:
 		return []plan.Value{c.ends}, nil
 	}
-	t := &Crosstab{Null: c.null}
-	if c.cells != nil {
-		t.Rows, t.Cols = c.rows.values[1:], c.cols.values[1:]
+	t := plan.NewCells(len(a.Cats))
+	t.Null = c.null
+	for d, in := range c.cats {
+		t.Values[d] = in.values[1:]
 	}
 	for k, n := range c.cells { // any order: sums are exact
-		if n > 0 {
-			t.Cells.Row, t.Cells.Col, t.Cells.Count = append(t.Cells.Row, k[0]), append(t.Cells.Col, k[1]), append(t.Cells.Count, n)
+		if n == 0 {
+			continue
 		}
+		for d := range t.At {
+			t.At[d] = append(t.At[d], k[d]-1)
+		}
+		t.Count = append(t.Count, n)
 	}
-	return finishCrosstab(t, a.Test)
+	return a.FinishCells(a.Reshape(t))
 }

@@ -174,7 +174,7 @@ func (r *runs) groups(ctx context.Context) ([]*merged, error) {
 	if len(out) == 0 && len(r.f.Keys) == 0 {
 		out = append(out, &merged{Group: Group{Aggs: make([]Share, len(r.f.Aggs))}})
 	}
-	if r.f.Mode == plan.ModeMargins && r.f.Tests() {
+	if r.f.Mode != plan.ModeLocal && r.f.Tests() {
 		err = r.second(ctx, out)
 	}
 	return out, err
@@ -210,8 +210,8 @@ func (r *runs) merge(partials []*Partial) ([]*merged, error) {
 }
 
 // crosstabs are the shards' cells of one test.
-func (m *merged) crosstabs(agg int) []*Crosstab {
-	var out []*Crosstab
+func (m *merged) crosstabs(agg int) []*plan.Cells {
+	var out []*plan.Cells
 	for _, o := range m.from {
 		if c := o.aggs[agg].Cells; c != nil {
 			out = append(out, c)
@@ -222,7 +222,7 @@ func (m *merged) crosstabs(agg int) []*Crosstab {
 
 // columns are the group's keys and aggregates as a row.
 func (r *runs) columns(m *merged) ([]plan.Value, error) {
-	row := append(make([]plan.Value, 0, len(m.Keys)+len(r.f.Aggs)*plan.TestWidth), m.Keys...)
+	row := append(make([]plan.Value, 0, len(m.Keys)+len(r.f.Aggs)), m.Keys...)
 	for i, a := range r.f.Aggs {
 		s := &m.Aggs[i]
 		switch a.Kind {
@@ -240,16 +240,16 @@ func (r *runs) columns(m *merged) ([]plan.Value, error) {
 			row = append(row, s.End)
 		case plan.AggTest:
 			if s.Done == nil {
-				c, err := mergeCrosstabs(m.crosstabs(i))
+				c, err := mergeCrosstabs(m.crosstabs(i), len(a.Cats))
 				if err != nil {
 					return nil, err
 				}
-				if s.Done, err = finishCrosstab(c, a.Test); err != nil {
+				if s.Done, err = a.FinishCells(c); err != nil {
 					return nil, err
 				}
 			}
-			if w := s.Done[plan.FieldWarning]; !w.IsNull() {
-				r.env.Warn(w.Text())
+			if w := a.Warning(s.Done); w != "" {
+				r.env.Warn(w)
 			}
 			row = append(row, s.Done...)
 		default:

@@ -108,28 +108,28 @@ func (e *Env) crosstab(ctx context.Context, n *plan.Crosstab, emit Emit) error {
 	if err != nil || len(groups[0].from) == 0 {
 		return err
 	}
-	c, err := mergeCrosstabs(groups[0].crosstabs(0))
+	c, err := mergeCrosstabs(groups[0].crosstabs(0), 2)
 	if err != nil {
 		return err
 	}
 	if c.Null > 0 {
 		e.Warn("observations with a NULL category were left out")
 	}
-	if len(c.Rows)*len(c.Cols) > crosstabMax {
-		return errcode.New(errcode.TooLarge, "the crosstab has %d x %d cells, more than %d are not shown", len(c.Rows), len(c.Cols), crosstabMax).
+	if len(c.Values[0])*len(c.Values[1]) > crosstabMax {
+		return errcode.New(errcode.TooLarge, "the crosstab has %d x %d cells, more than %d are not shown", len(c.Values[0]), len(c.Values[1]), crosstabMax).
 			WithHint("narrow it with filter => '…'")
 	}
-	rows, cols := ranked(c.Rows, n.RowOrder), ranked(c.Cols, n.ColOrder)
+	rows, cols := ranked(c.Values[0], n.RowOrder), ranked(c.Values[1], n.ColOrder)
 	counts := make([]int64, len(rows)*len(cols))
-	for k, count := range c.Cells.Count {
-		counts[rows[c.Cells.Row[k]]*len(cols)+cols[c.Cells.Col[k]]] += count
+	for k, count := range c.Count {
+		counts[rows[c.At[0][k]]*len(cols)+cols[c.At[1][k]]] += count
 	}
 	t, err := stats.NewTable(len(rows), len(cols), counts)
 	if err != nil {
 		return countError(err)
 	}
 	frame := t.Frame()
-	names := [2][]plan.Value{placed(c.Rows, rows), placed(c.Cols, cols)}
+	names := [2][]plan.Value{placed(c.Values[0], rows), placed(c.Values[1], cols)}
 	for i := range names[0] {
 		for j := range names[1] {
 			o := counts[i*len(cols)+j]

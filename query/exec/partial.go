@@ -12,8 +12,8 @@ import (
 type Worker interface {
 	// First reads the cells and groups them.
 	First(ctx context.Context) (*Partial, error)
-	// Second gives the shares of the tests whose margins First has sent, under the totals of all shards.
-	Second(ctx context.Context, totals []Totals) ([]*stats.Partial, error)
+	// Second gives the shares of the tests whose margins or sums First has sent, under the totals of all shards.
+	Second(ctx context.Context, totals []Totals) ([]Term, error)
 	// Cells streams the cells that pass the filters as rows of the fragment's columns. The row is reused.
 	Cells(ctx context.Context, emit func(row []plan.Value) error) error
 	// Blocks is the number of blocks to read: a measure of the work.
@@ -43,14 +43,9 @@ type Share struct {
 	// Of a test, by the fragment's mode; a shard that has none of its cells leaves all of them out.
 	Done    []plan.Value // ModeLocal: its columns
 	Margins *Margins     // ModeMargins
-	Cells   *Crosstab    // ModeCells
-}
-
-// Crosstab is cells of a test. Cell k is (Rows[Cells.Row[k]], Cols[Cells.Col[k]]).
-type Crosstab struct {
-	Rows, Cols []plan.Value
-	Cells      stats.Triples
-	Null       int64 // observations with a NULL category
+	Cells   *plan.Cells  // ModeCells
+	Sums    plan.Sums    // ModeSums, with Null
+	Null    int64        // observations with a NULL category
 }
 
 // Margins are the totals of the categories that a shard has cells of.
@@ -58,15 +53,24 @@ type Margins struct {
 	Rows, Cols []plan.Value
 	Totals     *stats.Margins // in this order
 	Null       int64          // observations with a NULL category
+	Maxima     *stats.Maxima  // in this order, too; nil if the test does not need them
 }
 
-// Totals are the margins over all shards of one test of one group, for a shard that has sent its own: of its rows and columns, in its
-// order.
+// Totals are what a shard must know of all shards for the second round of one test of one group.
 type Totals struct {
 	Group, Agg int
+	// ModeMargins: the margins of the shard's rows and columns, in its order.
 	N          uint64
 	Rows, Cols []uint64
 	Whole      stats.Whole
+	// ModeSums: the encoding of the sums of the first round.
+	Sums []byte
+}
+
+// Term is a shard's share of one test in the second round.
+type Term struct {
+	Partial *stats.Partial // ModeMargins
+	Sums    plan.Sums      // ModeSums
 }
 
 // merge adds what another shard has of the same aggregate.

@@ -9,33 +9,44 @@ import (
 )
 
 // A test in mode margins is computed in two rounds, because each of its cells lies whole on one shard: margins are merged by value, and
-// every shard then sums its own cells under the margins of all. Only integers and one exact accumulator a shard are exchanged.
+// every shard then sums its own cells under the margins of all. Only integers and one exact accumulator a shard are exchanged. A test in
+// mode sums is alike, with sums of its own instead of margins; most of these need one round only.
 
 // global is one test of one group over all shards.
 type global struct {
-	frame *stats.Frame
-	null  int64
-	sum   *stats.Partial
+	a             *plan.Aggregate
+	share         *Share
+	null          int64
+	terms         *plan.Terms // in mode margins
+	first, second plan.Sums   // in mode sums
 }
 
-// second runs the second round for every test of every group.
+// second runs the second round for every test of every group that needs one, and finishes them all but those of mode cells.
 func (r *runs) second(ctx context.Context, groups []*merged) error {
 	asked := make([][]Totals, len(r.list))
 	tests := make([][]*global, len(r.list)) // whose shares come back, in the order asked
 	var all []*global
 	for _, m := range groups {
 		for i, a := range r.f.Aggs {
-			if a.Kind != plan.AggTest {
+			t := &global{a: a, share: &m.Aggs[i]}
+			var err error
+			switch {
+			case a.Kind != plan.AggTest || len(m.from) == 0:
+				continue
+			case a.Mode == plan.ModeMargins:
+				err = r.ask(m, i, t, asked, tests)
+			case a.Mode == plan.ModeSums:
+				err = r.askSums(m, i, t, asked, tests)
+			default:
 				continue
 			}
-			t, err := r.ask(m, i, asked, tests)
 			if err != nil {
 				return err
 			}
 			all = append(all, t)
 		}
 	}
-	shares := make([][]*stats.Partial, len(r.list))
+	shares := make([][]Term, len(r.list))
 	err := r.each(func(i int) (err error) {
 		if len(asked[i]) > 0 {
 			shares[i], err = r.list[i].Second(ctx, asked[i])
@@ -47,16 +58,38 @@ func (r *runs) second(ctx context.Context, groups []*merged) error {
 	}
 	for shard, list := range tests {
 		for i, t := range list {
-			if err := t.sum.Merge(shares[shard][i]); err != nil {
-				return errcode.New(errcode.Internal, "a shard computed with other margins: %w", err)
+			if err := t.merge(shares[shard][i]); err != nil {
+				return errcode.New(errcode.Internal, "a shard computed with other totals: %w", err)
 			}
 		}
 	}
-	return r.finish(groups, all)
+	for _, t := range all {
+		if err := t.finish(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *global) merge(s Term) error {
+	if t.a.Mode == plan.ModeSums {
+		return t.second.Merge(s.Sums)
+	}
+	return t.terms.Partial.Merge(s.Partial)
+}
+
+func (t *global) finish() (err error) {
+	if t.a.Mode == plan.ModeSums {
+		t.share.Done, err = t.a.FinishSums(t.first, t.second, t.null)
+		return err
+	}
+	t.terms.Null = t.null
+	t.share.Done, err = t.a.FinishTerms(t.terms)
+	return err
 }
 
 // ask merges the margins of one test and adds what each shard must know of them to asked.
-func (r *runs) ask(m *merged, agg int, asked [][]Totals, tests [][]*global) (*global, error) {
+func (r *runs) ask(m *merged, agg int, t *global, asked [][]Totals, tests [][]*global) error {
 	rows, cols := newInterner(), newInterner()
 	to := make([][2][]int, len(m.from))
 	for i, o := range m.from {
@@ -64,39 +97,58 @@ func (r *runs) ask(m *merged, agg int, asked [][]Totals, tests [][]*global) (*gl
 		to[i] = [2][]int{codesOf(rows, part.Rows), codesOf(cols, part.Cols)}
 	}
 	total := stats.NewMargins(len(rows.values)-1, len(cols.values)-1)
-	t := &global{}
+	t.terms = &plan.Terms{}
+	if t.a.Maxima() {
+		t.terms.Maxima = stats.NewMaxima(len(rows.values)-1, len(cols.values)-1)
+	}
 	for i, o := range m.from {
 		part := o.aggs[agg].Margins
 		t.null += part.Null
 		r.cost.Integers += int64(2 * (len(part.Rows) + len(part.Cols)))
 		if err := total.Place(part.Totals, to[i][0], to[i][1]); err != nil {
-			return nil, countError(err)
+			return countError(err)
+		}
+		if part.Maxima != nil {
+			raise(t.terms.Maxima.Rows, part.Maxima.Rows, to[i][0])
+			raise(t.terms.Maxima.Cols, part.Maxima.Cols, to[i][1])
 		}
 	}
-	t.frame = total.Frame()
-	t.sum = stats.NewPartial(t.frame, kinds(r.f.Aggs[agg].Test))
+	t.terms.Frame = total.Frame()
+	t.terms.Partial = stats.NewPartial(t.terms.Frame, t.a.Kinds())
 	for i, o := range m.from {
 		asked[o.shard] = append(asked[o.shard], Totals{Group: o.group, Agg: agg, N: total.N,
-			Rows: pick(total.Rows, to[i][0]), Cols: pick(total.Cols, to[i][1]), Whole: t.frame.Whole()})
+			Rows: pick(total.Rows, to[i][0]), Cols: pick(total.Cols, to[i][1]), Whole: t.terms.Frame.Whole()})
 		tests[o.shard] = append(tests[o.shard], t)
 	}
-	return t, nil
+	return nil
 }
 
-// finish turns the sums into columns; tests are in the order of groups.
-func (r *runs) finish(groups []*merged, tests []*global) error {
-	for _, m := range groups {
-		for i, a := range r.f.Aggs {
-			if a.Kind != plan.AggTest {
-				continue
-			}
-			t := tests[0]
-			tests = tests[1:]
-			var err error
-			if m.Aggs[i].Done, err = finishPartial(t.frame, t.sum, a.Test, t.null); err != nil {
-				return err
-			}
+// raise takes the maxima of one shard, whose place i is place to[i] of all, into account.
+func raise(all, part []uint64, to []int) {
+	for i, n := range part {
+		all[to[i]] = max(all[to[i]], n)
+	}
+}
+
+// askSums merges the sums of one test, and asks for those of its second round if it has one.
+func (r *runs) askSums(m *merged, agg int, t *global, asked [][]Totals, tests [][]*global) error {
+	t.first = t.a.NewSums(nil)
+	for _, o := range m.from {
+		t.null += o.aggs[agg].Null
+		if err := t.a.Summed(t.first.Merge(o.aggs[agg].Sums)); err != nil {
+			return err
 		}
+	}
+	if t.second = t.a.NewSums(t.first); t.second == nil {
+		return nil
+	}
+	first, err := t.first.AppendBinary(nil)
+	if err != nil {
+		return err
+	}
+	for _, o := range m.from {
+		asked[o.shard] = append(asked[o.shard], Totals{Group: o.group, Agg: agg, Sums: first})
+		tests[o.shard] = append(tests[o.shard], t)
 	}
 	return nil
 }
@@ -119,43 +171,72 @@ func pick(totals []uint64, at []int) []uint64 {
 }
 
 // mergeCrosstabs adds up cells of the same categories. Squares of parts of a cell do not add: this comes before any test.
-func mergeCrosstabs(parts []*Crosstab) (*Crosstab, error) {
+func mergeCrosstabs(parts []*plan.Cells, dims int) (*plan.Cells, error) {
 	if len(parts) == 1 {
 		return parts[0], nil
 	}
-	out := &Crosstab{}
-	rows, cols := newInterner(), newInterner()
-	to := make([][2][]int, len(parts))
-	cells := 0
-	for i, p := range parts {
-		to[i] = [2][]int{codesOf(rows, p.Rows), codesOf(cols, p.Cols)}
-		out.Null += p.Null
-		cells += len(p.Cells.Count)
+	out := plan.NewCells(dims)
+	if len(parts) == 0 {
+		return out, nil
 	}
-	out.Rows, out.Cols = rows.values[1:], cols.values[1:]
-	g, err := newGrid(newShape([]uint32{uint32(len(out.Rows)), uint32(len(out.Cols))}, 1, uint64(cells)), 1, nil)
+	dims = len(parts[0].At) // after a reshape there may be fewer
+	out = plan.NewCells(dims)
+	to := make([][][]int, len(parts))
+	cells := 0
+	for d := range dims {
+		in := newInterner()
+		for i, p := range parts {
+			to[i] = append(to[i], codesOf(in, p.Values[d]))
+		}
+		out.Values[d] = in.values[1:]
+	}
+	cards := make([]uint32, dims)
+	for d := range cards {
+		cards[d] = uint32(len(out.Values[d]))
+	}
+	for _, p := range parts {
+		out.Null += p.Null
+		cells += len(p.Count)
+	}
+	g, err := newGrid(newShape(cards, 1, uint64(cells)), 1, nil)
 	if err != nil {
 		return nil, err
 	}
+	codes := make([]uint32, dims)
 	for i, p := range parts {
-		if err := g.reserve(len(p.Cells.Count)); err != nil {
+		if err := g.reserve(len(p.Count)); err != nil {
 			return nil, err
 		}
-		for k, n := range p.Cells.Count {
-			key := [2]uint32{uint32(to[i][0][p.Cells.Row[k]]), uint32(to[i][1][p.Cells.Col[k]])}
-			g.add(g.entry(g.key(key[:])), 0, n)
+		for k, n := range p.Count {
+			for d := range codes {
+				codes[d] = uint32(to[i][d][p.At[d][k]])
+			}
+			g.add(g.entryFor(codes), 0, n)
 		}
 	}
 	if g.overflow {
 		return nil, countError(stats.ErrOverflow)
 	}
-	var codes [2]uint32
 	for e := range g.entries() {
 		if g.has(e, 0) {
-			g.codesOf(e, codes[:])
-			out.Cells.Row, out.Cells.Col = append(out.Cells.Row, codes[0]), append(out.Cells.Col, codes[1])
-			out.Cells.Count = append(out.Cells.Count, g.vals[e])
+			g.codesOf(e, codes)
+			for d, c := range codes {
+				out.At[d] = append(out.At[d], c)
+			}
+			out.Count = append(out.Count, g.vals[e])
 		}
 	}
 	return out, nil
+}
+
+// entryFor is the number of the entry of codes; there is room for it.
+func (g *grid) entryFor(codes []uint32) uint32 {
+	if g.kind != wideShape {
+		return g.entry(g.key(codes))
+	}
+	cols := make([][]uint32, len(codes))
+	for i := range codes {
+		cols[i] = codes[i : i+1]
+	}
+	return g.wideEntry(wideKey(cols, 0, nil))
 }

@@ -97,9 +97,9 @@ func (r *Run) tasks() error {
 // ownTask gives an aggregate that looks at values a task; tests of the same cells share one.
 func (r *Run) ownTask(i int, a *plan.Aggregate, seen map[*plan.Expr]int) error {
 	t := &task{cols: slices.Clone(r.keyCols), sums: []sumSpec{{ones: a.Kind != plan.AggTest}}}
-	args := []*plan.Expr{a.Arg}
-	if a.Kind == plan.AggTest {
-		args = []*plan.Expr{a.A, a.B}
+	args := a.Cats
+	if a.Kind != plan.AggTest {
+		args = []*plan.Expr{a.Arg}
 	}
 	for _, e := range args {
 		c, err := r.s.key(e, seen)
@@ -207,7 +207,7 @@ func (r *Run) groups(ctx context.Context) (*Partial, error) {
 func (r *Run) groupKeys() [][]uint32 {
 	if top := r.f.Top; top != nil && r.f.Mode == plan.ModeLocal {
 		if a := r.f.Aggs[top.Agg]; a.Filter == nil && r.tests[r.taskOf[top.Agg]] != nil {
-			return r.tests[r.taskOf[top.Agg]].first(a.Test, top.K)
+			return r.tests[r.taskOf[top.Agg]].first(a, top.K)
 		}
 	}
 	if r.sums < 0 {
@@ -293,50 +293,76 @@ func (r *Run) group(ctx context.Context, codes []uint32) (Group, error) {
 		}
 		samples = append(samples, nil)
 	}
-	if r.f.Mode == plan.ModeMargins {
+	if r.f.Mode != plan.ModeLocal && r.f.Tests() {
 		r.samples = append(r.samples, samples)
 	}
 	return g, nil
 }
 
-// test fills in the share of a test, as the mode wants it.
+// test fills in the share of a test, as its mode wants it. What the second round needs comes back.
 func (r *Run) test(ctx context.Context, codes []uint32, task int, a *plan.Aggregate, s *Share) (*sample, error) {
-	if r.f.Mode == plan.ModeCells || a.Test == plan.Yates {
-		c := r.tests[task].crosstab(codes)
-		if err := r.o.Memory.Grow(int64(len(c.Cells.Count)) * 16); err != nil {
-			return nil, err
-		}
-		if r.f.Mode == plan.ModeLocal {
-			var err error
-			s.Done, err = finishCrosstab(c, a.Test)
-			return nil, err
-		}
-		s.Cells = c
-		return nil, nil
+	local := a.Mode == plan.ModeLocal
+	if a.Mode == plan.ModeMargins || local && a.Kinds() != 0 {
+		return r.marginsOf(ctx, codes, task, a, s)
 	}
-	t, err := r.sample(codes, task)
-	if err != nil {
+	c := a.Reshape(r.tests[task].cells(codes))
+	if err := r.o.Memory.Grow(int64(len(c.Count)) * int64(8+4*len(a.Cats))); err != nil {
 		return nil, err
 	}
-	if r.f.Mode == plan.ModeMargins {
-		cols := r.s.tasks[task].cols
-		s.Margins = t.margins(r.s.keys[cols[len(cols)-2]], r.s.keys[cols[len(cols)-1]])
-		size := int64(len(s.Margins.Rows) + len(s.Margins.Cols))
-		return t, r.o.Memory.Grow(size*(valueBytes+8) + int64(len(t.cells.Count))*16)
-	}
-	f := t.m.Frame()
-	p, err := r.terms(ctx, t, f, kinds(a.Test))
-	if err == nil {
-		s.Done, err = finishPartial(f, p, a.Test, t.null)
+	var err error
+	switch {
+	case local:
+		s.Done, err = a.FinishCells(c)
+	case a.Mode == plan.ModeSums:
+		s.Sums, s.Null = a.NewSums(nil), c.Null
+		if err := a.Summed(s.Sums.Add(c)); err != nil {
+			return nil, err
+		}
+		return &sample{all: c}, nil
+	default:
+		s.Cells = c
 	}
 	return nil, err
 }
 
-func (r *Run) sample(codes []uint32, task int) (*sample, error) {
-	if t := r.totals[task]; t != nil {
-		return t.sample(r.s.tasks[task])
+// marginsOf is test for two-way tables that are finished from terms.
+func (r *Run) marginsOf(ctx context.Context, codes []uint32, task int, a *plan.Aggregate, s *Share) (*sample, error) {
+	t, err := r.sample(codes, task, a)
+	if err != nil {
+		return nil, err
 	}
-	return r.tests[task].sample(codes)
+	if a.Mode == plan.ModeMargins {
+		var cats []*keyColumn
+		for _, c := range r.s.tasks[task].cols[len(r.keyCols):] {
+			cats = append(cats, r.s.keys[c])
+		}
+		s.Margins = t.margins(cats, a.Maxima())
+		size := int64(len(s.Margins.Rows) + len(s.Margins.Cols))
+		return t, r.o.Memory.Grow(size*(valueBytes+8) + int64(len(t.cells.Count))*16)
+	}
+	f := t.m.Frame()
+	terms := &plan.Terms{Frame: f, Null: t.null}
+	if terms.Partial, err = r.terms(ctx, t, f, a.Kinds()); err != nil {
+		return nil, err
+	}
+	if a.Maxima() {
+		terms.Maxima = stats.NewMaxima(len(t.m.Rows), len(t.m.Cols))
+		t.each(func(i, j int, n int64) { terms.Maxima.Add(i, j, uint64(n)) })
+	}
+	s.Done, err = a.FinishTerms(terms)
+	return nil, err
+}
+
+func (r *Run) sample(codes []uint32, task int, a *plan.Aggregate) (*sample, error) {
+	switch t := r.totals[task]; {
+	case t != nil:
+		return t.sample(r.s.tasks[task])
+	case a.Plain():
+		return r.tests[task].sample(codes)
+	}
+	c := a.Reshape(r.tests[task].cells(codes))
+	t := &sample{values: [2][]plan.Value(c.Values), cells: c.Triples(), null: c.Null, m: stats.NewMargins(len(c.Values[0]), len(c.Values[1]))}
+	return t, countsFit(t.m.AddCells(t.cells))
 }
 
 // terms adds up the cells of a sample under f.
@@ -351,19 +377,30 @@ func (r *Run) terms(ctx context.Context, t *sample, f *stats.Frame, k stats.Kind
 	return p, nil
 }
 
-// Second gives the shares of the tests whose margins First has sent, under the totals of all shards.
-func (r *Run) Second(ctx context.Context, totals []Totals) ([]*stats.Partial, error) {
-	out := make([]*stats.Partial, len(totals))
+// Second gives the shares of the tests whose margins or sums First has sent, under the totals of all shards.
+func (r *Run) Second(ctx context.Context, totals []Totals) ([]Term, error) {
+	out := make([]Term, len(totals))
 	for i, g := range totals {
 		if g.Group < 0 || g.Group >= len(r.samples) || g.Agg < 0 || g.Agg >= len(r.f.Aggs) || r.samples[g.Group][g.Agg] == nil {
-			return nil, errcode.New(errcode.Internal, "totals of aggregate %d of group %d, whose margins were never sent", g.Agg, g.Group)
+			return nil, errcode.New(errcode.Internal, "totals of aggregate %d of group %d, whose share was never sent", g.Agg, g.Group)
 		}
-		t := r.samples[g.Group][g.Agg]
+		t, a := r.samples[g.Group][g.Agg], r.f.Aggs[g.Agg]
+		if a.Mode == plan.ModeSums {
+			first := a.NewSums(nil)
+			if err := first.UnmarshalBinary(g.Sums); err != nil {
+				return nil, errcode.New(errcode.Internal, "sums of the first round: %w", err)
+			}
+			out[i].Sums = a.NewSums(first)
+			if err := a.Summed(out[i].Sums.Add(t.all)); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		f, err := t.frame(g)
 		if err != nil {
 			return nil, err
 		}
-		if out[i], err = r.terms(ctx, t, f, kinds(r.f.Aggs[g.Agg].Test)); err != nil {
+		if out[i].Partial, err = r.terms(ctx, t, f, a.Kinds()); err != nil {
 			return nil, err
 		}
 	}

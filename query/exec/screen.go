@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/query/stats"
 )
 
 // screenSlack is how much smaller an approximate statistic may be than the K-th largest of its degrees of freedom and still be computed
@@ -13,8 +14,8 @@ const screenSlack = 1e-9
 
 // first are the groups that can be among the first K by ln p: for each number of degrees of freedom, ln p falls as the statistic
 // rises, so that the K largest statistics of each are enough.
-func (x *crosstabs) first(test plan.TestKind, k int64) [][]uint32 {
-	if test != plan.Pearson || x.g.kind != denseShape || k <= 0 || k > int64(len(x.g.vals)) {
+func (x *crosstabs) first(a *plan.Aggregate, k int64) [][]uint32 {
+	if a.Test.Name != "chi2_test" || a.Kinds() != stats.KindPearson || x.g.kind != denseShape || k <= 0 || k > int64(len(x.g.vals)) {
 		return x.groupKeys()
 	}
 	rows, cols := x.sides()

@@ -17,7 +17,7 @@ const streamMin = 1 << 12
 
 // streams says whether a test of two key columns can be computed so.
 func (r *Run) streams(a *plan.Aggregate, cols []int) bool {
-	if len(r.keyCols) > 0 || a.Filter != nil || a.Test == plan.Yates || r.f.Mode == plan.ModeCells || r.t.view.Cells() < streamMin {
+	if len(r.keyCols) > 0 || a.Filter != nil || !a.Streams() || r.t.view.Cells() < streamMin {
 		return false
 	}
 	named := map[int]bool{}

@@ -155,7 +155,7 @@ func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, key
 		return nil
 	}
 	x := exprs[keys[0].Col]
-	if x.Kind != exprAgg || k.aggs[x.Col].Kind != AggTest || x.Field != FieldLnP && x.Field != FieldP {
+	if x.testColumn() != "ln_p" {
 		return nil
 	}
 	count, err1 := b.rowCount(t.limit, "LIMIT", -1)
@@ -229,7 +229,7 @@ func (k *block) expand(record *Expr, alias string, at sql.Pos) {
 	if alias != "" {
 		alias += "_"
 	}
-	for i, c := range TestColumns[:RecordWidth] {
+	for i, c := range record.test.Columns {
 		k.items = append(k.items, item{name: alias + c.Name, expr: field(record, i), at: at})
 	}
 }
@@ -390,8 +390,8 @@ func (b *exprBinder) orderItem(o sql.OrderItem, k *block) (*Expr, error) {
 		if found != nil {
 			return found, nil
 		}
-		if i := testColumn(c.Name); i >= 0 && !k.hasColumn(c.Name) { // ORDER BY ln_p with the test's columns not shown
-			if tests := k.tests(); len(tests) == 1 {
+		if tests := k.tests(); len(tests) == 1 && !k.hasColumn(c.Name) { // ORDER BY ln_p with the test's columns not shown
+			if i := tests[0].test.column(c.Name); i >= 0 {
 				return field(tests[0], i), nil
 			}
 		}
@@ -408,21 +408,12 @@ func (b *exprBinder) orderItem(o sql.OrderItem, k *block) (*Expr, error) {
 	return x, nil
 }
 
-func testColumn(name string) int {
-	for i, c := range TestColumns {
-		if c.Name == name {
-			return i
-		}
-	}
-	return -1
-}
-
 // tests lists the tests of the block as records.
 func (k *block) tests() []*Expr {
 	var out []*Expr
 	for i, a := range k.aggs {
 		if a.Kind == AggTest {
-			out = append(out, &Expr{Kind: exprAgg, Type: Record, Col: i, Field: -1})
+			out = append(out, &Expr{Kind: exprAgg, Type: Record, Col: i, Field: -1, test: a.Test})
 		}
 	}
 	return out

@@ -8,18 +8,6 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-// testFunctions are the record-valued tests; scalarTests give one number of a test.
-var testFunctions = map[string]TestKind{"chi2_test": Pearson, "g_test": G}
-
-var scalarTests = map[string]struct {
-	kind  TestKind
-	field int
-}{
-	"chi2_stat": {Pearson, FieldStatistic}, "chi2_p": {Pearson, FieldP}, "chi2_ln_p": {Pearson, FieldLnP},
-	"cramers_v": {Pearson, FieldV}, "g_stat": {G, FieldStatistic}, "g_p": {G, FieldP}, "contingency": {Pearson, FieldStatistic},
-	"mutual_information": {G, FieldStatistic},
-}
-
 var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every"}
 
 // sessionFunctions need no arguments and are known when the statement is bound.
@@ -59,11 +47,11 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 	case c.OrderBy != nil:
 		return nil, b.unsupported(c.Pos, "ORDER BY inside an aggregate")
 	}
-	if _, ok := testFunctions[name]; ok {
-		return b.test(c, name)
+	if t := testsByName[name]; t != nil {
+		return b.test(c, t, "")
 	}
-	if _, ok := scalarTests[name]; ok {
-		return b.test(c, name)
+	if s := scalarsByName[name]; s != nil {
+		return b.test(c, testsByName[s.Of], s.Column)
 	}
 	if slices.Contains(aggregateNames, name) {
 		return b.aggregate(c, name)
@@ -222,10 +210,10 @@ func functionNames() []string {
 			names = append(names, n)
 		}
 	}
-	for n := range testFunctions {
+	for n := range testsByName {
 		names = append(names, n)
 	}
-	for n := range scalarTests {
+	for n := range scalarsByName {
 		names = append(names, n)
 	}
 	for n := range aliases {
@@ -258,11 +246,11 @@ func (b *exprBinder) begin(c *sql.Call) (*exprBinder, *Expr, error) {
 func (b *exprBinder) add(a *Aggregate) *Expr {
 	for i, old := range *b.aggs {
 		if old.equal(a) {
-			return &Expr{Kind: exprAgg, Type: a.Type, Col: i, Field: -1}
+			return &Expr{Kind: exprAgg, Type: a.Type, Col: i, Field: -1, test: a.Test}
 		}
 	}
 	*b.aggs = append(*b.aggs, a)
-	return &Expr{Kind: exprAgg, Type: a.Type, Col: len(*b.aggs) - 1, Field: -1}
+	return &Expr{Kind: exprAgg, Type: a.Type, Col: len(*b.aggs) - 1, Field: -1, test: a.Test}
 }
 
 func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {

@@ -222,8 +222,8 @@ func (b *Binder) orderKeys(items []sql.OrderItem, exprs *[]*Expr, bind func(sql.
 		if x.order != nil {
 			x = rank(x, x.order)
 		}
-		if x.Kind == exprAgg && x.Field == FieldP { // p underflows and ties; ln p does not
-			x = field(x, FieldLnP)
+		if x.testColumn() == "p_value" && x.test.column("ln_p") >= 0 { // p underflows and ties; ln p does not
+			x = field(x, x.test.column("ln_p"))
 		}
 		col := -1
 		for i, e := range *exprs {

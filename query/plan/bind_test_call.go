@@ -1,27 +1,25 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-// test binds chi2_test(a, b), its relatives, and the scalars that are one number of them.
-func (b *exprBinder) test(c *sql.Call, name string) (*Expr, error) {
+// test binds a call of t; column names the one column that a scalar function gives, or is empty.
+func (b *exprBinder) test(c *sql.Call, t *Test, column string) (*Expr, error) {
 	inner, filter, err := b.begin(c)
 	if err != nil {
 		return nil, err
 	}
+	name := strings.ToLower(c.Name.Name)
 	if c.Star || c.Distinct {
-		return nil, b.fail(c.Pos, errcode.UnknownFunction, "%s takes two categories: %s(a, b)", name, name)
+		return nil, b.fail(c.Pos, errcode.UnknownFunction, "%s takes categories: %s", name, t.Signature())
 	}
-	scalar, isScalar := scalarTests[name]
-	a := &Aggregate{Kind: AggTest, Type: Record, Filter: filter, Test: testFunctions[name]}
-	if isScalar {
-		a.Test = scalar.kind
-	}
-	if a.A, a.B, err = inner.categories(c, name, a); err != nil {
+	a := &Aggregate{Kind: AggTest, Type: Record, Filter: filter, Test: t}
+	if err := inner.testArguments(c, name, a); err != nil {
 		return nil, err
 	}
 	if b.block != nil {
@@ -32,72 +30,143 @@ func (b *exprBinder) test(c *sql.Call, name string) (*Expr, error) {
 		a.Weight = b.block.weight()
 	}
 	record := b.add(a)
-	if !isScalar {
+	if column == "" {
 		return record, nil
 	}
-	value := field(record, scalar.field)
-	n := field(record, FieldN)
-	switch name {
-	case "contingency": // √(X²/(X²+n))
-		total, err := b.operator(c.Pos, "+", value, b.float(n))
-		if err != nil {
-			return nil, err
-		}
-		share, err := b.operator(c.Pos, "/", value, total)
-		if err != nil {
-			return nil, err
-		}
-		return call(resolve("sqrt", []Type{Float8}), Float8, share), nil
-	case "mutual_information": // G = 2n·MI
-		twice, err := b.operator(c.Pos, "*", b.float(n), Constant(FloatValue(2)))
-		if err != nil {
-			return nil, err
-		}
-		return b.operator(c.Pos, "/", value, twice)
-	}
-	return value, nil
+	return field(record, t.column(column)), nil
 }
 
-// categories binds the two categories of a test and its named arguments.
-func (b *exprBinder) categories(c *sql.Call, name string, a *Aggregate) (first, second *Expr, err error) {
-	var cats []*Expr
-	for i, arg := range c.Args {
-		if arg.Name == "correction" || arg.Name == "" && i == 2 && a.Test == Pearson {
-			x, err := b.condition(arg.Value)
-			if err != nil {
-				return nil, nil, err
+// testArguments binds the categories of a test and its options. Options may stand behind the categories without their names.
+func (b *exprBinder) testArguments(c *sql.Call, name string, a *Aggregate) error {
+	t := a.Test
+	a.Options = t.defaults()
+	given := map[int]bool{}
+	place := 0
+	for _, arg := range c.Args {
+		option := -1
+		switch {
+		case arg.Name != "":
+			option = slices.IndexFunc(t.Options, func(o Option) bool { return o.Name == arg.Name })
+			if option < 0 {
+				return b.noOption(arg, name, t)
 			}
-			if !x.isConst() && x.Kind != exprParam {
-				return nil, nil, b.fail(arg.Value.At(), errcode.InvalidOption, "correction must be true or false")
-			}
-			if x.Value.Bool() {
-				if a.Test != Pearson {
-					return nil, nil, b.fail(arg.Pos, errcode.InvalidOption, "%s has no continuity correction", name)
-				}
-				a.Test = Yates
+		case place < len(t.Cats) || t.More && len(a.Cats) < CatsMax:
+			place++
+			if err := b.category(arg.Value, name, a); err != nil {
+				return err
 			}
 			continue
+		default:
+			if option = place - len(t.Cats); t.More || option >= len(t.Options) {
+				return b.fail(arg.Value.At(), errcode.UnknownFunction, "function %s takes no more than %d arguments", name, place).
+					WithHint("it is called %s", t.Signature())
+			}
+			place++
 		}
-		if arg.Name != "" {
-			return nil, nil, b.fail(arg.Pos, errcode.UnknownFunction, "function %s has no argument %q", name, arg.Name).
-				WithHint("the arguments are %s(a, b, correction => true)", name)
+		if given[option] {
+			return b.fail(arg.Pos, errcode.InvalidOption, "option %q of %s is given twice", t.Options[option].Name, name)
 		}
-		x, err := b.value(arg.Value)
-		if err != nil {
-			return nil, nil, err
-		}
-		cats = append(cats, b.settle(x))
-	}
-	if len(cats) != 2 {
-		return nil, nil, b.fail(c.Pos, errcode.UnknownFunction, "function %s takes two categories, not %d", name, len(cats)).
-			WithHint("write %s(a, b), where a and b are columns or expressions of columns", name)
-	}
-	for i, x := range cats {
-		if b.block != nil && b.block.table != nil && usesColumn(x, len(b.block.table.Dims)+1) {
-			return nil, nil, b.fail(c.Args[i].Value.At(), errcode.TypeMismatch, "%s tests categories; count is what it counts", name)
+		given[option] = true
+		if err := b.option(arg.Value, t, option, a); err != nil {
+			return err
 		}
 	}
-	return cats[0], cats[1], nil
+	if len(a.Cats) < len(t.Cats) {
+		return b.fail(c.Pos, errcode.UnknownFunction, "function %s takes %s, not %s", name, categories(len(t.Cats)), categories(len(a.Cats))).
+			WithHint("it is called %s, where categories are columns or expressions of columns", t.Signature())
+	}
+	return nil
+}
+
+// CatsMax bounds the categories of one test.
+const CatsMax = 8
+
+func categories(n int) string {
+	switch n {
+	case 0:
+		return "none"
+	case 1:
+		return "1 category"
+	}
+	return itoa(n) + " categories"
+}
+
+func (b *exprBinder) noOption(arg sql.Arg, name string, t *Test) error {
+	err := b.fail(arg.Pos, errcode.UnknownFunction, "function %s has no argument %q", name, arg.Name)
+	var names []string
+	for _, o := range t.Options {
+		names = append(names, o.Name)
+	}
+	if near, ok := Nearest(arg.Name, names); ok {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err.WithHint("it is called %s", t.Signature())
+}
+
+// category binds one category.
+func (b *exprBinder) category(e sql.Expr, name string, a *Aggregate) error {
+	want := a.Test.Cats[min(len(a.Cats), len(a.Test.Cats)-1)]
+	x, err := b.value(e)
+	if err != nil {
+		return err
+	}
+	if want.Kind == Condition && x.Type != Bool && x.Type != Unknown {
+		return b.fail(e.At(), errcode.TypeMismatch, "%s of %s is a condition, not of type %s", want.Name, name, x.Type).
+			WithHint("compare it with a value, as in admitted = 'yes'")
+	}
+	order := x.order
+	x = b.settle(x)
+	if b.block != nil && b.block.table != nil && usesColumn(x, len(b.block.table.Dims)+1) {
+		return b.fail(e.At(), errcode.TypeMismatch, "%s tests categories; count is what it counts", name)
+	}
+	ranked := order != nil && x.Type == Text
+	switch {
+	case want.Kind == Nominal || want.Kind == Condition:
+	case ranked:
+		x = rank(x, order)
+	case want.Kind == Sided || x.Type == Int8 || x.Type == Bool || x.Type == Timestamptz || x.Type == Float8 && want.Kind == Ordered:
+	case x.Type == Float8:
+		return b.fail(e.At(), errcode.TypeMismatch, "%s of %s has whole numbers as scores", want.Name, name).WithHint("multiply it and cast it: (10 * x)::int8")
+	default:
+		return b.fail(e.At(), errcode.TypeMismatch, "%s of %s needs an order, which type %s does not have", want.Name, name, x.Type).
+			WithHint("declare the order of the dimension (text ORDER ('low', 'high')), cast numbers to int8, or give scores by CASE")
+	}
+	a.Cats = append(a.Cats, x)
+	return nil
+}
+
+// option binds one option, which must be known before any row is read.
+func (b *exprBinder) option(e sql.Expr, t *Test, i int, a *Aggregate) error {
+	o := t.Options[i]
+	x, err := b.value(e)
+	if err != nil {
+		return err
+	}
+	if x, err = b.coerce(x, o.Type, e.At()); err != nil {
+		return b.fail(e.At(), errcode.TypeMismatch, "option %s of %s is of type %s", o.Name, t.Name, o.Type).WithHint("it is called %s", t.Signature())
+	}
+	if len(x.Columns()) > 0 {
+		return b.fail(e.At(), errcode.InvalidOption, "option %s of %s must be the same for all rows", o.Name, t.Name)
+	}
+	if x.Kind == exprParam {
+		return nil
+	}
+	v, err := x.Eval(nil)
+	switch {
+	case err != nil:
+		return b.locate(err, e.At())
+	case v.IsNull():
+		return nil
+	case o.Words != nil && !slices.Contains(o.Words, v.Text()):
+		err := b.fail(e.At(), errcode.InvalidOption, "%s of %s cannot be %q", o.Name, t.Name, clipText(v.Text()))
+		return err.WithHint("it is one of %s", strings.Join(o.Words, ", "))
+	case o.check != nil:
+		if err := o.check(v); err != nil {
+			return b.locate(err, e.At())
+		}
+	}
+	a.Options[i] = v
+	return nil
 }
 
 func usesColumn(e *Expr, col int) bool {
@@ -111,7 +180,15 @@ func usesColumn(e *Expr, col int) bool {
 
 // field is column i of a test.
 func field(record *Expr, i int) *Expr {
-	return &Expr{Kind: exprAgg, Type: TestColumns[i].Type, Col: record.Col, Field: i}
+	return &Expr{Kind: exprAgg, Type: record.test.columns[i].Type, Col: record.Col, Field: i, test: record.test}
+}
+
+// testColumn is the name of the column of a test that e is, or nothing.
+func (e *Expr) testColumn() string {
+	if e.Kind != exprAgg || e.test == nil || e.Field < 0 {
+		return ""
+	}
+	return e.test.columns[e.Field].Name
 }
 
 func (b *exprBinder) field(e *sql.Field) (*Expr, error) {
@@ -122,14 +199,14 @@ func (b *exprBinder) field(e *sql.Field) (*Expr, error) {
 	if x.Type != Record {
 		return nil, b.fail(e.Pos, errcode.TypeMismatch, "column notation .%s applied to type %s, which is not a composite type", e.Name, x.Type)
 	}
+	if i := x.test.column(e.Name); i >= 0 {
+		return field(x, i), nil
+	}
 	var names []string
-	for i, c := range TestColumns {
-		if c.Name == e.Name {
-			return field(x, i), nil
-		}
+	for _, c := range x.test.columns {
 		names = append(names, c.Name)
 	}
-	fail := b.fail(e.Pos, errcode.UnknownColumn, "a test has no column %q", e.Name)
+	fail := b.fail(e.Pos, errcode.UnknownColumn, "%s has no column %q", x.test.Name, e.Name)
 	if near, ok := Nearest(e.Name, names); ok {
 		return nil, fail.WithHint("did you mean %q?", near)
 	}
@@ -139,7 +216,7 @@ func (b *exprBinder) field(e *sql.Field) (*Expr, error) {
 // recordJSON is the whole record as one JSON object.
 func recordJSON(record *Expr) *Expr {
 	var args []*Expr
-	for i, c := range TestColumns {
+	for i, c := range record.test.columns {
 		args = append(args, Constant(TextValue(c.Name)), field(record, i))
 	}
 	return call(fnObject, JSON, args...)

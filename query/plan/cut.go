@@ -98,7 +98,7 @@ func groupColumns(k *block) []Column {
 	}
 	for _, a := range k.aggs {
 		if a.Kind == AggTest {
-			cols = append(cols, TestColumns...)
+			cols = append(cols, a.Test.columns...)
 		} else {
 			cols = append(cols, Column{"", a.Type})
 		}
@@ -126,7 +126,7 @@ func pushable(k *block) bool {
 				return false
 			}
 		case AggTest:
-			if !single(a.A) || !single(a.B) {
+			if slices.ContainsFunc(a.Cats, func(e *Expr) bool { return !single(e) }) {
 				return false
 			}
 		default:
@@ -160,6 +160,9 @@ func pushed(a *Aggregate, count int) *Aggregate {
 func plainDims(dims int, exprs ...*Expr) map[int]bool {
 	m := map[int]bool{}
 	for _, e := range exprs {
+		if e.Kind == ExprCall && e.Fn == fnOrderRank { // one place for each value
+			e = e.Args[0]
+		}
 		if e.Kind == ExprCol && e.Col < dims {
 			m[e.Col] = true
 		}
@@ -192,36 +195,79 @@ func (b *Binder) chooseMode(f *Fragment, t *schema.Table) error {
 	case covers(t, keys, fixed):
 		allowed[ModeLocal] = "partition key (" + names + ") within GROUP BY or fixed by WHERE"
 	}
-	tests, whole := 0, true
-	for _, a := range f.Aggs {
-		if a.Kind == AggTest {
-			tests++
-			whole = whole && a.Test != Yates && covers(t, keys, fixed, plainDims(f.Dims, a.A, a.B))
-		}
-	}
-	if tests > 0 && whole {
+	tests, divides := cutTests(f, func(dims map[int]bool) bool { return covers(t, keys, fixed, dims) })
+	switch tests {
+	case ModeSums:
+		allowed[ModeSums] = "each shard adds up its share of the sums that the test is made of"
+	case ModeMargins:
 		allowed[ModeMargins] = "partition key (" + names + ") within GROUP BY and the tested dimensions: each tested cell is whole on one shard"
-	}
-	if tests == 0 {
+	case ModeCells:
+		if !divides {
+			allowed[ModeCells] = "a test needs all its cells in one place, so that cells are merged first"
+		}
+	case ModeAuto:
 		allowed[ModeCells] = "a group may lie on several shards, so that groups are merged by value"
 	}
-	if b.Mode != ModeAuto && (tests > 0 || b.Mode != ModeMargins) {
-		why, ok := allowed[b.Mode]
-		if !ok {
-			return errcode.New(errcode.InvalidOption, "mode %s is not possible for this query on table %q", b.Mode, f.Name).
-				WithDetail("partition key is (%s), GROUP BY has (%s)", names, dimNames(t, sortedKeys(keys))).
-				WithHint("SET quipu.force_mode = auto")
+	f.Mode = ModeCells
+	for _, m := range []Mode{ModeLocal, ModeSums, ModeMargins} {
+		if _, ok := allowed[m]; ok {
+			f.Mode = m
+			break
 		}
-		f.Mode, f.Why = b.Mode, "forced; "+why
+	}
+	f.Why = allowed[f.Mode]
+	if b.Mode == ModeAuto || tests == ModeAuto && b.Mode == ModeMargins {
+		f.cut(false)
 		return nil
 	}
-	for _, m := range []Mode{ModeLocal, ModeMargins, ModeCells} {
-		if why, ok := allowed[m]; ok {
-			f.Mode, f.Why = m, why
-			return nil
+	why, ok := allowed[b.Mode]
+	if !ok {
+		return errcode.New(errcode.InvalidOption, "mode %s is not possible for this query on table %q", b.Mode, f.Name).
+			WithDetail("partition key is (%s), GROUP BY has (%s)", names, dimNames(t, sortedKeys(keys))).
+			WithHint("SET quipu.force_mode = auto")
+	}
+	f.Mode, f.Why = b.Mode, "forced; "+why
+	f.cut(true)
+	return nil
+}
+
+// cutTests gives each test the cheapest mode that it may have where groups are spread over shards, and tells the dearest of these.
+// whole says whether what is named by some dimensions, within its group, lies on one shard. divides is false if some test can be
+// finished from all its cells only.
+func cutTests(f *Fragment, whole func(dims map[int]bool) bool) (dearest Mode, divides bool) {
+	divides = true
+	for _, a := range f.Aggs {
+		if a.Kind != AggTest {
+			continue
+		}
+		var named []*Expr
+		for _, i := range a.Test.whole {
+			named = append(named, a.Cats[i])
+		}
+		adds := whole(plainDims(f.Dims, named...))
+		switch {
+		case a.Kinds() != 0 && adds:
+			a.Mode = ModeMargins
+		case a.Test.sums != nil && (len(a.Test.whole) == 0 || adds):
+			a.Mode = ModeSums
+		default:
+			a.Mode = ModeCells
+			divides = divides && (a.Kinds() != 0 || a.Test.sums != nil)
+		}
+		if dearest == ModeAuto || a.Mode == ModeCells || a.Mode == ModeMargins && dearest == ModeSums {
+			dearest = a.Mode
 		}
 	}
-	return nil
+	return dearest, divides
+}
+
+// cut makes the tests obey a mode that leaves them no choice.
+func (f *Fragment) cut(forced bool) {
+	for _, a := range f.Aggs {
+		if a.Kind == AggTest && (f.Mode == ModeLocal || f.Mode == ModeCells && forced) {
+			a.Mode = f.Mode
+		}
+	}
 }
 
 func sortedKeys(m map[int]bool) []int {

@@ -153,7 +153,11 @@ func (f *Fragment) facts() []string {
 		out = append(out, "filter: "+e.format(f.Names))
 	}
 	for _, a := range f.Aggs {
-		out = append(out, "computes: "+a.format(f.Names))
+		text := "computes: " + a.format(f.Names)
+		if a.Kind == AggTest && a.Mode != f.Mode {
+			text += ", mode " + a.Mode.String()
+		}
+		out = append(out, text)
 	}
 	if f.Top != nil {
 		out = append(out, fmt.Sprintf("each shard sends its first %d by ln_p", f.Top.K))
@@ -177,7 +181,13 @@ func (a *Aggregate) format(names []string) string {
 	case AggMax:
 		s = "max(" + a.Arg.format(names) + ")"
 	case AggTest:
-		s = fmt.Sprintf("%s(%s, %s)", a.Test, a.A.format(names), a.B.format(names))
+		s = a.Test.Name + "(" + formatAll(a.Cats, names)
+		for i, o := range a.Test.Options {
+			if a.Options[i] != o.Default {
+				s += ", " + o.Name + " => " + Constant(a.Options[i]).format(names)
+			}
+		}
+		s += ")"
 	}
 	if a.Filter != nil {
 		s += " where " + a.Filter.format(names)

@@ -28,6 +28,7 @@ type Expr struct {
 	Field int // of exprAgg; −1 is the whole record
 	Fn    *Function
 	Args  []*Expr
+	test  *Test    // of exprAgg, if it is a test
 	order []string // declared order of the values, for a column of such a dimension
 	at    sql.Pos  // of a column, for messages
 }

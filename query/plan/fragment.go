@@ -7,20 +7,21 @@ import (
 // Mode is how the work of a test is cut between shards and coordinator.
 type Mode uint8
 
-// The modes. See docs/decisions/0140-modes.md for when each is right.
+// The modes. Where a fragment has several tests its mode is that of the dearest; each test has its own.
 const (
 	ModeAuto    Mode = 0
 	ModeLocal   Mode = 1 // each shard finishes its groups
 	ModeMargins Mode = 2 // margins first, then one exact accumulator a statistic and shard
 	ModeCells   Mode = 3 // (cell, count) pairs are merged at the coordinator
+	ModeSums    Mode = 4 // sums that add up over any shards, in one round or two
 )
 
 // String is the name in EXPLAIN and in quipu.force_mode.
-func (m Mode) String() string { return [...]string{"auto", "local", "margins", "cells"}[m&3] }
+func (m Mode) String() string { return [...]string{"auto", "local", "margins", "cells", "sums"}[m%5] }
 
 // ModeByName is the mode called name.
 func ModeByName(name string) (Mode, bool) {
-	for m := ModeAuto; m <= ModeCells; m++ {
+	for m := ModeAuto; m <= ModeSums; m++ {
 		if m.String() == name {
 			return m, true
 		}

@@ -70,7 +70,7 @@ var (
 	aliases              = map[string]string{
 		"ceiling": "ceil", "power": "pow", "char_length": "length", "character_length": "length", "substr": "substring",
 		"log10": "log", "now": "now", "current_timestamp": "now", "transaction_timestamp": "now", "statement_timestamp": "now",
-		"date_part": "extract", "to_jsonb": "to_json", "cramersv": "cramers_v",
+		"date_part": "extract", "to_jsonb": "to_json",
 	}
 	_ = registerAll()
 )

@@ -108,8 +108,8 @@ func (b *Binder) crosstab(c *sql.Call) (Node, error) {
 		}
 		k.where = cond
 	}
-	f := b.fragment(k)
-	f.Aggs = []*Aggregate{{Kind: AggTest, Type: Record, Test: Pearson, A: cats[0], B: cats[1]}}
+	f, chi2 := b.fragment(k), TestByName("chi2_test")
+	f.Aggs = []*Aggregate{{Kind: AggTest, Type: Record, Test: chi2, Options: chi2.defaults(), Cats: cats[:], Mode: ModeCells}}
 	f.Mode, f.Why = ModeCells, "crosstab shows every cell"
 	return &Crosstab{Fragment: f, RowOrder: cats[0].order, ColOrder: cats[1].order, cols: []Column{
 		{"row", cats[0].Type}, {"col", cats[1].Type}, {"count", Int8}, {"expected", Float8}, {"residual", Float8}, {"adjusted_residual", Float8},

@@ -1,0 +1,104 @@
+package query_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/errcode"
+)
+
+// examples is a world with the tables of the examples in docs/sql.md.
+func examples(tb testing.TB) *world {
+	w := newWorld(tb, 4)
+	for _, text := range strings.Split(plan.ExampleTables, ";\n") {
+		w.must(text)
+	}
+	return w
+}
+
+// TestExamples runs the example of every statistical function, each of which must give rows and no NULL in the place of all columns.
+func TestExamples(t *testing.T) {
+	w := examples(t)
+	run := func(name, text string) {
+		t.Run(name, func(t *testing.T) {
+			a, err := w.run(text)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if len(a.rows) == 0 {
+				t.Fatalf("%s gives no row", text)
+			}
+			some := false
+			for _, v := range a.rows[0] {
+				some = some || !v.IsNull() && v.String() != "0" && v.String() != "no_observations"
+			}
+			if !some {
+				t.Errorf("%s gives %v", text, a.rows[0])
+			}
+		})
+	}
+	for _, f := range plan.Tests() {
+		if !strings.Contains(f.Example, f.Name+"(") {
+			t.Errorf("the example of %s does not call it: %s", f.Name, f.Example)
+		}
+		run(f.Name, f.Example)
+	}
+	for _, s := range plan.Scalars() {
+		run(s.Name, s.Example())
+	}
+}
+
+// TestModesAgree holds that every test gives the same bits however its tables lie on shards and however its work is cut, in groups, too.
+func TestModesAgree(t *testing.T) {
+	same := sameBits{}
+	modes := map[string]int{}
+	for _, keys := range [][2]string{{"dept", ""}, {"gender, admitted", "dose, relief"}, {"dept, gender", "treated, cured, again"}, {"admitted", "site"}, {"gender", "relief"}} {
+		w := newWorld(t, 4)
+		for _, text := range strings.Split(plan.ExampleTables, ";\n") {
+			text = strings.Replace(text, "partition_by = 'dept'", "partition_by = '"+keys[0]+"'", 1)
+			w.must(strings.Replace(text, "again bool)", "again bool) WITH (partition_by = '"+keys[1]+"')", 1))
+		}
+		for _, f := range plan.Tests() {
+			from := strings.Replace(f.Example, " FROM ", " AS r FROM ", 1)
+			if strings.Contains(from, "FROM trial") {
+				from += " WHERE site = 'x'"
+			} else {
+				from += " WHERE dept = 'B'"
+			}
+			for what, text := range map[string]string{"all": f.Example, "one": from} {
+				for _, mode := range []string{"auto", "local", "sums", "margins", "cells"} {
+					a, err := w.run(text, "quipu.force_mode", mode)
+					if err != nil && mode != "auto" && codeOf(err) == errcode.InvalidOption && strings.Contains(err.Error(), "mode "+mode) {
+						continue
+					}
+					if err != nil {
+						t.Fatalf("%s: %v", text, err)
+					}
+					modes[mode]++
+					same.check(t, f.Name+" "+what, a.rows[0])
+				}
+			}
+		}
+	}
+	for _, mode := range []string{"auto", "local", "sums", "margins", "cells"} {
+		if modes[mode] == 0 {
+			t.Errorf("mode %s was never used", mode)
+		}
+	}
+}
+
+// TestAliases holds that each alias binds, in the spelling of any case.
+func TestAliases(t *testing.T) {
+	w := examples(t)
+	for _, f := range plan.Tests() {
+		for _, alias := range f.Aliases {
+			w.must(strings.Replace(f.Example, f.Name+"(", strings.ToUpper(alias)+"(", 1))
+		}
+	}
+	for _, s := range plan.Scalars() {
+		for _, alias := range s.Aliases {
+			w.must(strings.Replace(s.Example(), s.Name+"(", strings.ToUpper(alias)+"(", 1))
+		}
+	}
+}
