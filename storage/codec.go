@@ -75,15 +75,20 @@ func (e *blockEncoder) encode(key []byte, c *cells) []byte {
 
 func (e *blockEncoder) sparse(c *cells) {
 	e.order = e.order[:0]
+	last, rising := uint64(0), true // as they are in a block that was read back and has no new cell
 	for i, v := range c.counts {
 		if v != 0 {
-			e.order = append(e.order, cellAt{c.keys[i], int32(i)})
+			key := c.keys[i]
+			rising, last = rising && key >= last, key
+			e.order = append(e.order, cellAt{key, int32(i)})
 		}
 	}
-	slices.SortFunc(e.order, func(a, b cellAt) int { return cmp.Compare(a.key, b.key) })
+	if !rising {
+		slices.SortFunc(e.order, func(a, b cellAt) int { return cmp.Compare(a.key, b.key) })
+	}
 	b := appendWidths(e.buf, c.pack)
 	b = binary.AppendUvarint(b, uint64(len(e.order)))
-	last := uint64(0)
+	last = 0
 	for _, x := range e.order {
 		b = binary.AppendUvarint(b, x.key-last)
 		b = binary.AppendVarint(b, c.counts[x.at])
