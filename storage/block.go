@@ -103,6 +103,9 @@ func packingFor(widths []uint8) *packing {
 	return p
 }
 
+// equal reports that p and q pack alike.
+func (p *packing) equal(q *packing) bool { return slices.Equal(p.dims, q.dims) }
+
 // one packs codes into a single word; p.words is 1. It is false if a code does not fit. Dimensions that p lacks must be code 0.
 func (p *packing) one(codes []uint32) (uint64, bool) {
 	var k, over uint64

@@ -31,6 +31,10 @@ func hashCodes(codes []uint32) uint64 {
 	for d, c := range codes {
 		h += uint64(c) * hashFactors[d&31]
 	}
+	return finishHash(h)
+}
+
+func finishHash(h uint64) uint64 {
 	h = (h ^ h>>32) * 0xd6e8feb86659fd93
 	h = (h ^ h>>32) * 0xd6e8feb86659fd93
 	return h ^ h>>32

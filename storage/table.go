@@ -19,6 +19,7 @@ type TableState struct {
 
 	swap  bool // some dimension is swapped
 	codes [schema.DimensionsMax]uint32
+	row   [schema.DimensionsMax]uint32
 	key   [schema.DimensionsMax]uint64
 }
 
@@ -124,15 +125,19 @@ func (ts *TableState) Add(window int64, codes []uint32, delta int64) {
 }
 
 // AddColumns adds deltas[i] to the cell with the codes cols[0][i], cols[1][i], …; there is one column for each dimension, as long as
-// deltas. It does what as many calls of Add would do, faster, above all on dense windows and where neighbours are in order.
+// deltas. It does what as many calls of Add would do, faster, above all where neighbours of a dense window are in order.
 func (ts *TableState) AddColumns(window int64, cols [][]uint32, deltas []int64) {
 	if len(cols) != len(ts.t.def.Dims) {
 		panic(fmt.Sprintf("storage: %d columns for a table of %d dimensions", len(cols), len(ts.t.def.Dims)))
 	}
-	var index [256]uint64
+	var index [runRows]uint64
 	for from := 0; from < len(deltas); from += len(index) {
 		to := min(from+len(index), len(deltas))
 		w := ts.window(window)
+		if w.dense == nil && !ts.swap {
+			ts.addSparseRun(w, cols, from, deltas[from:to])
+			continue
+		}
 		if w.dense == nil || ts.swap || !w.dense.indexes(cols, from, index[:to-from]) {
 			ts.addRows(window, cols, deltas, from, to)
 			continue
