@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -201,6 +202,41 @@ func TestCheckpointsInTheBackground(t *testing.T) {
 		synctest.Wait()
 		if s.Durable().Index != 2 {
 			t.Errorf("durable at %d with %d cells dirty", s.Durable().Index, dirtyCellsMax)
+		}
+	})
+}
+
+// In virtual time: after a checkpoint that took long the next one rests, but not while ever more would have to be replayed after a crash.
+func TestRestEndsBeforeTheReplayIsLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, Options{FS: vfs.NewMem(), CheckpointEvery: time.Second})
+		defer mustClose(t, s)
+		addAll(s, 10, 1)
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		if err := s.lockSaving(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.cost, s.ended = time.Hour, time.Now()
+		s.unlockSaving()
+		index, rows := uint64(0), 1<<16
+		cols, deltas := [][]uint32{slices.Repeat([]uint32{1}, rows)}, slices.Repeat([]int64{1}, rows)
+		for adds := 0; adds < replayMax; adds += rows {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if s.Durable().Index != 0 {
+				t.Fatalf("a checkpoint after %d increments did not wait for its rest", adds)
+			}
+			s.Update(func(tx *Tx) {
+				index++
+				tx.Table(1).AddColumns(0, cols, deltas)
+				tx.SetApplied(schema.Applied{Index: index, Term: 1})
+			})
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if s.Durable().Index != index {
+			t.Errorf("durable at %d of %d: %d increments would be replayed", s.Durable().Index, index, replayMax)
 		}
 	})
 }

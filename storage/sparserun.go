@@ -28,11 +28,11 @@ func (ts *TableState) addSparseRun(w *window, cols [][]uint32, from int, deltas 
 		}
 	}
 	for i, delta := range deltas {
-		if r.cells[i] == nil || r.place[i] < 0 {
+		if delta != 0 && (r.cells[i] == nil || r.place[i] < 0) {
 			for d, col := range cols {
 				ts.row[d] = col[from+i]
 			}
-			ts.Add(w.start, ts.row[:len(cols)], delta)
+			ts.add(w.start, ts.row[:len(cols)], delta)
 		}
 	}
 }

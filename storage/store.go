@@ -87,6 +87,7 @@ type Store struct {
 	pin      *pin  // of the last durable checkpoint; never nil
 	dirtyNow int64 // bytes of blocks changed since the last checkpoint began
 	cellsNow int64 // cells of them
+	addsNow  int64 // increments since then
 	closed   bool
 
 	fixed int64 // bytes of dictionaries and rows when the state was loaded
@@ -232,7 +233,7 @@ func (s *Store) giveBack() {
 	s.clock.clear(s.epoch)
 	s.charge(-s.fixed)
 	s.unsavedBy(-s.dirtyNow)
-	s.dirtyNow, s.cellsNow = 0, 0
+	s.dirtyNow, s.cellsNow, s.addsNow = 0, 0, 0
 }
 
 func (s *Store) unsavedBy(bytes int64) {

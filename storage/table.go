@@ -113,6 +113,11 @@ func (ts *TableState) Add(window int64, codes []uint32, delta int64) {
 	if delta == 0 {
 		return
 	}
+	ts.s.addsNow++
+	ts.add(window, codes, delta)
+}
+
+func (ts *TableState) add(window int64, codes []uint32, delta int64) {
 	w := ts.window(window)
 	ts.raise(delta)
 	codes = ts.inner(codes)
@@ -130,6 +135,7 @@ func (ts *TableState) AddColumns(window int64, cols [][]uint32, deltas []int64) 
 	if len(cols) != len(ts.t.def.Dims) {
 		panic(fmt.Sprintf("storage: %d columns for a table of %d dimensions", len(cols), len(ts.t.def.Dims)))
 	}
+	ts.s.addsNow += int64(len(deltas))
 	var index [runRows]uint64
 	for from := 0; from < len(deltas); from += len(index) {
 		to := min(from+len(index), len(deltas))
@@ -156,7 +162,9 @@ func (ts *TableState) addRows(window int64, cols [][]uint32, deltas []int64, fro
 		for d, col := range cols {
 			codes[d] = col[i]
 		}
-		ts.Add(window, codes[:len(cols)], deltas[i])
+		if deltas[i] != 0 {
+			ts.add(window, codes[:len(cols)], deltas[i])
+		}
 	}
 }
 
