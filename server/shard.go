@@ -40,6 +40,7 @@ func openShard(id schema.ShardID, o replica.Options) (*shard, error) {
 		Apply: s.replica.Apply,
 		Stamp: s.replica.Stamp,
 		Admit: s.replica.Admit,
+		Room:  s.replica.WaitRoom,
 		Pass:  s.replica.Gate().Pass,
 		Dict:  s.dict,
 		Read:  verdicts,

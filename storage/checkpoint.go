@@ -132,6 +132,7 @@ func (s *Store) saveDone(f *frozen) {
 	applied := f.pos.applied
 	s.durable.Store(&applied)
 	s.unsavedBy(-f.dirty)
+	s.memory.saved()
 	s.views.release(f.view)
 	s.views.mu.Lock()
 	s.views.unpin(old)

@@ -14,12 +14,13 @@ type Memory struct {
 	dirty   atomic.Int64 // bytes of blocks that no checkpoint has written yet; never evicted
 	readers atomic.Int64 // bytes that only snapshots hold
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	stores []*Store
+	less   chan struct{} // closed when dirty has fallen
 }
 
 // NewMemory is a budget of the given number of bytes.
-func NewMemory(bytes int64) *Memory { return &Memory{budget: bytes} }
+func NewMemory(bytes int64) *Memory { return &Memory{budget: bytes, less: make(chan struct{})} }
 
 // Budget is the number of bytes that m was made with.
 func (m *Memory) Budget() int64 { return m.budget }
@@ -48,6 +49,21 @@ func (m *Memory) wake() {
 	for _, s := range m.stores {
 		s.kickCheckpointer()
 	}
+}
+
+// saved tells who waits for room that dirty has fallen.
+func (m *Memory) saved() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.less)
+	m.less = make(chan struct{})
+}
+
+// nextSaved is closed at the next call of saved.
+func (m *Memory) nextSaved() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.less
 }
 
 func (m *Memory) join(s *Store) {

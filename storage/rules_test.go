@@ -182,6 +182,30 @@ func TestBusyUntilCheckpoint(t *testing.T) {
 	}
 }
 
+// In virtual time: who waits for room gets a checkpoint made at once, in whichever store the changes are.
+func TestWaitRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, Options{FS: vfs.NewMem(), Memory: NewMemory(1 << 20), CheckpointEvery: time.Hour})
+		defer mustClose(t, s)
+		if err := s.WaitRoom(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := s.lockSaving(t.Context()); err != nil { // as a checkpoint in progress does
+			t.Fatal(err)
+		}
+		addAll(s, 40_000, 1)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.WaitRoom(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("WaitRoom of a busy store gives %v", err)
+		}
+		s.unlockSaving()
+		if err := s.WaitRoom(t.Context()); err != nil || s.Busy() {
+			t.Errorf("WaitRoom gives %v, busy %v", err, s.Busy())
+		}
+	})
+}
+
 // In virtual time: a checkpoint comes within a second of a change, and at once when many cells changed.
 func TestCheckpointsInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -187,6 +187,26 @@ func (s *Store) WaitApplied(ctx context.Context, index uint64) error {
 // Busy reports that so much awaits a checkpoint, of this store too, that no more writes should be proposed for now.
 func (s *Store) Busy() bool { return s.memory.busy() && s.unsaved.Load() > 0 }
 
+// WaitRoom returns when the store is not Busy, or with the error of ctx or of a store that stopped. Meanwhile it has a checkpoint made.
+func (s *Store) WaitRoom(ctx context.Context) error {
+	for {
+		next := s.memory.nextSaved() // before the look
+		if !s.Busy() {
+			return nil
+		}
+		s.kickCheckpointer()
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.failed:
+			return s.Err()
+		case <-s.stop:
+			return ErrClosed
+		}
+	}
+}
+
 // Err is why the store stopped, or nil.
 func (s *Store) Err() error {
 	if e := s.failure.Load(); e != nil {
@@ -233,6 +253,7 @@ func (s *Store) giveBack() {
 	s.clock.clear(s.epoch)
 	s.charge(-s.fixed)
 	s.unsavedBy(-s.dirtyNow)
+	s.memory.saved()
 	s.dirtyNow, s.cellsNow, s.addsNow = 0, 0, 0
 }
 

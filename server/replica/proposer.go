@@ -59,15 +59,16 @@ type ProposerOptions struct {
 	Shard schema.ShardID
 	Apply func(data []byte) Future                      // puts an entry into the log; answers come in order
 	Stamp func() int64                                  // the leader's proposal for log time, Unix milliseconds
-	Admit func() error                                  // why nothing may be proposed now (not leader, no disk, busy), or nil
+	Admit func() error                                  // why nothing may be proposed now (not leader, no disk), or nil
+	Room  func(ctx context.Context) error               // returns when the machine can take an entry, or with an error if it never can
 	Pass  func(ctx context.Context, index uint64) error // the gate
 	Dict  func(schema.TableID, uint64) (Dict, error)    // of the version of a table, or ErrBehind
 	Read  func(response any) ([]Verdict, error)         // what the machine answered, part by part
 	Seen  func(command.Part) (Verdict, uint64, bool)    // the remembered answer of a part, and the applied index of the look
 }
 
-// A Proposer makes log entries of the parts that arrive at a shard's leader. While inFlightMax entries are on their way, what
-// arrives is coalesced: equal cells are summed, parts keep their stamps. An entry is applied whole or refused whole; of a refused
+// A Proposer makes log entries of the parts that arrive at a shard's leader. While inFlightMax entries are on their way, or the machine
+// has no room for more, what arrives is coalesced: equal cells are summed, parts keep their stamps. An entry is applied whole or refused whole; of a refused
 // one the parts are proposed again, singly. A part that comes again while it is on its way gets the answer of the first.
 //
 //	outcome, err := p.Propose(part).Wait(ctx)
@@ -261,10 +262,20 @@ func (p *Proposer) run() {
 		case <-p.ctx.Done():
 			return
 		}
-		for e := p.next(); e != nil; e = p.next() {
-			p.propose(e)
+		for p.pending() {
+			_ = p.opts.Room(p.ctx) // if there never is any, the log says why
+			if e := p.next(); e != nil {
+				p.propose(e)
+			}
 		}
 	}
+}
+
+// pending reports that next will give an entry, unless the proposer is closed first.
+func (p *Proposer) pending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inFlight < inFlightMax && !p.closed && len(p.open.parts)+len(p.waiting) > 0
 }
 
 // next takes the open entry away if it may go into flight, and fills a new one from the parts that wait.

@@ -60,19 +60,29 @@ type fakeShard struct {
 	entries []*fakeFuture // in the order of the log
 	seen    map[uint64]Verdict
 	stopped bool
+	room    chan struct{} // closed: there is always room
 	p       *Proposer
 }
 
 func newFakeShard(t *testing.T) *fakeShard {
-	s := &fakeShard{t: t, seen: map[uint64]Verdict{}}
+	s := &fakeShard{t: t, seen: map[uint64]Verdict{}, room: make(chan struct{})}
+	close(s.room)
 	s.p = NewProposer(ProposerOptions{
 		Shard: 3,
 		Apply: s.apply,
 		Stamp: func() int64 { return 1 },
 		Admit: func() error { return nil },
-		Pass:  func(context.Context, uint64) error { return nil },
-		Dict:  func(schema.TableID, uint64) (Dict, error) { return noValues{}, nil },
-		Read:  func(r any) ([]Verdict, error) { return r.([]Verdict), nil },
+		Room: func(ctx context.Context) error {
+			select {
+			case <-s.room:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+		Pass: func(context.Context, uint64) error { return nil },
+		Dict: func(schema.TableID, uint64) (Dict, error) { return noValues{}, nil },
+		Read: func(r any) ([]Verdict, error) { return r.([]Verdict), nil },
 		Seen: func(p command.Part) (Verdict, uint64, bool) {
 			v, ok := s.seen[p.Seq]
 			return v, 7, ok
@@ -261,6 +271,35 @@ func TestRefusalWithoutReasonIsNoAcknowledgement(t *testing.T) {
 		if r := <-a[0]; errcode.From(r.err).Code != errcode.Internal {
 			t.Errorf("%+v", r)
 		}
+	})
+}
+
+// Parts that arrive while the machine waits for a checkpoint share the next entry.
+func TestPartsWaitForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeShard(t)
+		s.room = make(chan struct{})
+		answers := []chan answer{}
+		for seq := range uint64(3) {
+			answers = append(answers, waiting(s.p.Propose(onePart(9, 1+seq)), t.Context()))
+			synctest.Wait()
+		}
+		s.want()
+		s.room <- struct{}{}
+		s.want([]uint64{1, 2, 3})
+		s.entries[0].finish(Verdict{})
+		for _, a := range answers {
+			if r := <-a; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		last := waiting(s.p.Propose(onePart(9, 4)), t.Context())
+		synctest.Wait()
+		s.p.Close()
+		if r := <-last; errcode.From(r.err).Code != errcode.Closing {
+			t.Errorf("closed without room: %v", r.err)
+		}
+		s.want([]uint64{1, 2, 3})
 	})
 }
 

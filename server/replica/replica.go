@@ -299,20 +299,29 @@ func (r *Replica) Admit() error {
 	if _, err := r.Leading(); err != nil {
 		return err
 	}
-	if r.store.Busy() {
-		return errcode.New(errcode.Busy, "group %s waits for a checkpoint: too much has changed since the last one", r.o.Group).
-			WithHint("send it again under the same stamp a little later, or give the node more --cell-memory").After(50 * time.Millisecond)
-	}
 	if r.o.Disk != nil {
 		return r.o.Disk()
 	}
 	return nil
 }
 
+// WaitRoom returns when nothing more has to be made durable before the group may be proposed something. Where it ends with ctx that is BUSY.
+func (r *Replica) WaitRoom(ctx context.Context) error {
+	err := r.store.WaitRoom(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errcode.New(errcode.Busy, "group %s waits for a checkpoint: too much has changed since the last one", r.o.Group).
+			WithHint("send it again a little later, or give the node more --cell-memory").After(50 * time.Millisecond)
+	}
+	return err
+}
+
 // Propose puts a command into the log and returns the machine's answer when it may leave. An error that is not of the machine leaves the
 // outcome unknown.
 func (r *Replica) Propose(ctx context.Context, c command.Command) (result any, index uint64, err error) {
 	if err := r.Admit(); err != nil {
+		return nil, 0, err
+	}
+	if err := r.WaitRoom(ctx); err != nil {
 		return nil, 0, err
 	}
 	result, index, err = r.apply(c)

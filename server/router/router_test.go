@@ -93,6 +93,7 @@ func (n *fakeNode) proposer(id schema.ShardID) *replica.Proposer {
 		Apply: func(data []byte) replica.Future { return done{n.apply(id, data)} },
 		Stamp: func() int64 { return 1 },
 		Admit: func() error { return nil },
+		Room:  func(context.Context) error { return nil },
 		Pass:  func(context.Context, uint64) error { return nil },
 		Dict: func(schema.TableID, uint64) (replica.Dict, error) {
 			n.mu.Lock()
