@@ -182,11 +182,12 @@ func (n *Node) bootstrap(ctx context.Context) error {
 
 // assemble makes what stands on the groups.
 func (n *Node) assemble(ctx context.Context) error {
-	parts := map[schema.ShardID]rounds.Participant{}
+	parts := map[schema.ShardID]*shard{}
 	for _, s := range n.shards {
 		parts[s.id] = s
 	}
-	n.rounds = rounds.New(parts, rounds.Options{Term: n.meta.Leading})
+	here := rounds.Leaders(parts)
+	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: func(schema.ShardID) (rounds.Participant, error) { return here, nil }})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
 	if err := ctx.Err(); err != nil { // before anything runs in the background

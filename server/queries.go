@@ -122,7 +122,7 @@ func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapsho
 	out := &query.Snapshot{Taken: cut.Taken, Release: cut.Release,
 		ID: schema.SnapshotID{MetaTerm: cut.Round.MetaTerm, Round: cut.Round.Number, Catalog: d.n.view().Catalog}}
 	for _, id := range r.Shards {
-		out.Shards = append(out.Shards, exec.Shard{ID: id, Snapshot: cut.Snapshots[id]})
+		out.Shards = append(out.Shards, exec.Shard{ID: id, Open: cut.Snapshots[id].Open})
 	}
 	return out, nil
 }

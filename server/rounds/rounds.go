@@ -2,13 +2,14 @@
 // the gates of their shards, opens a snapshot on each, and lets the gates go when every snapshot is open; a shard whose leadership has
 // not outlived that moment leaves the round with the reads that need it.
 //
-//	s := rounds.New(participants, rounds.Options{Term: meta.Term})
+//	s := rounds.New(rounds.Options{Term: meta.Term, Leader: func(schema.ShardID) (rounds.Participant, error) { return here, nil }})
 //	cut, err := s.Take(ctx, shards)
 //	defer cut.Release()
 //
 // Why a cut is one instant: let P be a moment after the last snapshot was opened and before the first COMMIT. What was acknowledged before
 // P lies at or below the promised index of its shard, or a gate would have held it back, so it is in the snapshot; what is in a snapshot
-// was asked for before P. Rounds that share a shard run one after the other, so their instants are ordered on every shard alike.
+// was asked for before P. Rounds that share a shard run one after the other, so their instants are ordered on every shard alike; others
+// run side by side.
 package rounds
 
 import (
@@ -16,68 +17,55 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
-	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
 )
-
-// Participant is the leader of a shard, as the sequencer sees it.
-type Participant interface {
-	// Prepare closes the gate for the round.
-	Prepare(ctx context.Context, round replica.Round) (replica.Promise, error)
-	// Open takes a snapshot at or above index.
-	Open(ctx context.Context, index uint64) (*storage.Snapshot, error)
-	// Commit lets go of exactly this hold and then confirms, in an exchange begun after the call, that the leader leads in term.
-	Commit(ctx context.Context, round replica.Round, term uint64) error
-	// Abort lets go of the hold, if it is there.
-	Abort(round replica.Round)
-	// Read is a snapshot of this shard alone that holds everything acknowledged before the call. It has passed the gate.
-	Read(ctx context.Context) (*storage.Snapshot, error)
-}
 
 // Options of New.
 type Options struct {
 	// Term is the meta term in which this node may number rounds.
 	Term func() (uint64, error)
+	// Leader finds who speaks for a shard now, in words for users if nobody does. It is asked at the beginning of a round.
+	Leader func(schema.ShardID) (Participant, error)
 	// Silence is how long a shard may take to answer before it leaves the round; 250 ms if zero.
 	Silence time.Duration
 }
 
-// Sequencer runs rounds, one after the other, each for every read that has arrived.
+// Sequencer runs rounds, each for every read that has arrived and whose shards no other round has.
 type Sequencer struct {
-	parts map[schema.ShardID]Participant
-	o     Options
-	turn  chan struct{} // capacity 1: who holds it runs a round
+	o Options
 
 	mu      sync.Mutex // guards the fields below
-	waiting []*read
+	waiting []*read    // in the order of arrival
+	busy    map[schema.ShardID]bool
 	number  uint64
+	changed chan struct{} // closed, and made anew, when a read that waits may have its turn
 }
 
-// New makes the sequencer over the shards' leaders.
-func New(parts map[schema.ShardID]Participant, o Options) *Sequencer {
+// New makes the sequencer.
+func New(o Options) *Sequencer {
 	if o.Silence == 0 {
 		o.Silence = 250 * time.Millisecond
 	}
-	return &Sequencer{parts: parts, o: o, turn: make(chan struct{}, 1)}
+	return &Sequencer{o: o, busy: map[schema.ShardID]bool{}, changed: make(chan struct{})}
 }
 
-// Cut is one snapshot a shard, all of one instant.
+// Cut is one snapshot a shard, all of one instant. Reads of one round share snapshots: they are released by the cut only.
 type Cut struct {
 	Round     replica.Round // zero for a cut of one shard, which needs no round
 	Taken     time.Time
-	Snapshots map[schema.ShardID]*storage.Snapshot
+	Snapshots map[schema.ShardID]Snapshot
+
+	release func()
+	once    sync.Once
 }
 
 // Release frees the snapshots. Twice is harmless.
-func (c *Cut) Release() {
-	for _, s := range c.Snapshots {
-		s.Release()
-	}
-}
+func (c *Cut) Release() { c.once.Do(c.release) }
 
 // read is one caller of Take.
 type read struct {
@@ -86,6 +74,7 @@ type read struct {
 	cut    *Cut
 	err    error
 	tries  int
+	waits  bool // is in Sequencer.waiting
 	gone   bool // the caller has left; guarded by Sequencer.mu
 }
 
@@ -94,39 +83,75 @@ const triesMax = 2
 
 // Take reads the shards named, all of them at one instant.
 func (s *Sequencer) Take(ctx context.Context, shards []schema.ShardID) (*Cut, error) {
-	for _, id := range shards {
-		if s.parts[id] == nil {
-			return nil, errcode.New(errcode.Internal, "there is no shard %d", id)
-		}
-	}
 	shards = slices.Compact(slices.Sorted(slices.Values(shards)))
 	if len(shards) == 1 {
 		return s.single(ctx, shards[0])
 	}
-	r := &read{shards: shards, done: make(chan struct{})}
+	r := &read{shards: shards, done: make(chan struct{}), waits: true}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, r)
 	s.mu.Unlock()
 	for {
+		reads, number, changed := s.begin(r)
+		if reads != nil {
+			s.run(ctx, number, reads)
+			continue
+		}
 		select {
 		case <-r.done:
 			return r.cut, r.err
 		case <-ctx.Done():
 			return nil, s.leave(r, ctx.Err())
-		case s.turn <- struct{}{}:
-			s.run(ctx)
-			<-s.turn
+		case <-changed:
 		}
 	}
 }
 
 // single needs no round: the leader's own index and its gate do.
 func (s *Sequencer) single(ctx context.Context, id schema.ShardID) (*Cut, error) {
-	snap, err := s.parts[id].Read(ctx)
+	p, err := s.o.Leader(id)
 	if err != nil {
 		return nil, err
 	}
-	return &Cut{Taken: time.Now(), Snapshots: map[schema.ShardID]*storage.Snapshot{id: snap}}, nil
+	snap, err := p.Read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &Cut{Taken: time.Now(), Snapshots: map[schema.ShardID]Snapshot{id: snap}, release: snap.Release}, nil
+}
+
+// begin takes the reads that can have a round now, if r is among them. A read that must wait lets none overtake it that shares a shard.
+func (s *Sequencer) begin(r *read) (reads []*read, number uint64, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.waits {
+		return nil, 0, s.changed
+	}
+	blocked, mine := map[schema.ShardID]bool{}, false
+	for _, o := range s.waiting {
+		if slices.ContainsFunc(o.shards, func(id schema.ShardID) bool { return s.busy[id] || blocked[id] }) {
+			mark(blocked, o.shards)
+			continue
+		}
+		reads = append(reads, o)
+		mine = mine || o == r
+	}
+	if !mine {
+		return nil, 0, s.changed
+	}
+	for _, o := range reads {
+		o.waits = false
+		mark(s.busy, o.shards)
+	}
+	s.waiting = slices.DeleteFunc(s.waiting, func(o *read) bool { return !o.waits })
+	s.number++
+	return reads, s.number, s.changed
+}
+
+func mark(set map[schema.ShardID]bool, shards []schema.ShardID) {
+	for _, id := range shards {
+		set[id] = true
+	}
 }
 
 // leave takes back a read whose caller does not wait any longer.
@@ -134,127 +159,56 @@ func (s *Sequencer) leave(r *read, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.gone = true
-	s.waiting = slices.DeleteFunc(s.waiting, func(o *read) bool { return o == r })
+	if r.waits {
+		r.waits = false
+		s.waiting = slices.DeleteFunc(s.waiting, func(o *read) bool { return o == r })
+		s.turn()
+	}
 	if r.cut != nil {
 		r.cut.Release()
 	}
 	return err
 }
 
-// run takes every read that waits through one round. Reads that it could not serve wait for the next.
-func (s *Sequencer) run(ctx context.Context) {
-	s.mu.Lock()
-	reads := s.waiting
-	s.waiting = nil
-	s.number++
-	number := s.number
-	s.mu.Unlock()
-	if len(reads) == 0 {
-		return
-	}
+// turn wakes the reads that wait. mu is held.
+func (s *Sequencer) turn() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// run takes reads through one round. Those that it could not serve wait for the next.
+func (s *Sequencer) run(ctx context.Context, number uint64, reads []*read) {
 	term, err := s.o.Term()
 	if err != nil {
-		s.finish(reads, err)
+		s.end(reads, reads, err)
 		return
 	}
 	// A caller whose context ends must not take the round of the others with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replica.HoldMax)
 	defer cancel()
-	s.finish(s.round(ctx, replica.Round{MetaTerm: term, Number: number}, reads), nil)
+	s.end(reads, s.round(ctx, replica.Round{MetaTerm: term, Number: number}, reads), nil)
 }
 
 // round gives the reads that are left over because a shard of theirs said no.
 func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*read) (left []*read) {
-	h := &holds{s: s, round: round, promises: map[schema.ShardID]replica.Promise{}, failed: map[schema.ShardID]error{}}
+	h := &holds{s: s, round: round, who: map[schema.ShardID]Participant{}, holds: map[schema.ShardID]Hold{},
+		snapshots: map[schema.ShardID]*counted{}, failed: map[schema.ShardID]error{}}
 	h.prepare(ctx, reads)
-	cuts := make([]*Cut, len(reads)) // not the reads' yet: their callers may leave at any time
-	for i, r := range reads {
-		cuts[i] = h.open(ctx, r)
-	}
+	h.open(ctx, reads)
 	taken := time.Now()
-	h.commit(ctx)
-	for i, r := range reads {
+	h.commit(ctx, reads)
+	for _, r := range reads {
 		if err := h.verdict(r); err != nil {
-			cuts[i].Release()
 			r.err = err
 			left = append(left, r)
 			continue
 		}
-		cuts[i].Round, cuts[i].Taken = round, taken
-		s.deliver(r, cuts[i])
+		cut := h.cut(r)
+		cut.Taken = taken
+		s.deliver(r, cut)
 	}
+	h.drop()
 	return left
-}
-
-// holds are the gates of one round.
-type holds struct {
-	s        *Sequencer
-	round    replica.Round
-	promises map[schema.ShardID]replica.Promise
-	failed   map[schema.ShardID]error
-}
-
-// prepare closes the gate of every shard that some read needs.
-func (h *holds) prepare(ctx context.Context, reads []*read) {
-	for _, r := range reads {
-		for _, id := range r.shards {
-			if _, asked := h.promises[id]; asked || h.failed[id] != nil {
-				continue
-			}
-			bounded, cancel := context.WithTimeout(ctx, h.s.o.Silence)
-			p, err := h.s.parts[id].Prepare(bounded, h.round)
-			cancel()
-			if err != nil {
-				h.failed[id] = err
-				h.s.parts[id].Abort(h.round) // it may have closed the gate and answered too late
-				continue
-			}
-			h.promises[id] = p
-		}
-	}
-}
-
-// open opens the snapshots of one read. A shard that fails leaves the round, so that it is waited for once and not once a read.
-func (h *holds) open(ctx context.Context, r *read) *Cut {
-	cut := &Cut{Snapshots: make(map[schema.ShardID]*storage.Snapshot, len(r.shards))}
-	for _, id := range r.shards {
-		if h.failed[id] != nil {
-			return cut // verdict will say so
-		}
-		bounded, cancel := context.WithTimeout(ctx, h.s.o.Silence)
-		snap, err := h.s.parts[id].Open(bounded, h.promises[id].Index)
-		cancel()
-		if err != nil {
-			h.failed[id] = err
-			return cut
-		}
-		cut.Snapshots[id] = snap
-	}
-	return cut
-}
-
-// commit lets every gate go, after all snapshots of the round are open.
-func (h *holds) commit(ctx context.Context) {
-	for id, p := range h.promises { // any order: COMMITs do not depend on each other
-		if h.failed[id] != nil {
-			h.s.parts[id].Abort(h.round)
-			continue
-		}
-		if err := h.s.parts[id].Commit(ctx, h.round, p.Term); err != nil {
-			h.failed[id] = err
-			h.s.parts[id].Abort(h.round)
-		}
-	}
-}
-
-// verdict is why a read cannot have its cut, or nil.
-func (h *holds) verdict(r *read) error {
-	for _, id := range r.shards {
-		if err := h.failed[id]; err != nil {
-			return fmt.Errorf("shard %d: %w", id, err)
-		}
-	}
-	return nil
 }
 
 // deliver hands a cut over, unless the caller has left.
@@ -269,19 +223,225 @@ func (s *Sequencer) deliver(r *read, cut *Cut) {
 	close(r.done)
 }
 
-// finish refuses the reads that have had their tries, and lets the others wait for another round.
-func (s *Sequencer) finish(reads []*read, err error) {
+// end gives the shards of a round back. It refuses reads left over that have had their tries, and lets the others wait for another round.
+func (s *Sequencer) end(reads, left []*read, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range reads {
+		for _, id := range r.shards {
+			delete(s.busy, id)
+		}
+	}
+	var again []*read
+	for _, r := range left {
 		if err != nil {
 			r.err = err
 		}
 		if r.tries++; r.tries < triesMax && err == nil && !r.gone {
-			s.waiting = append(s.waiting, r)
+			r.waits = true
+			again = append(again, r)
 			continue
 		}
 		r.err = errcode.New(errcode.Unavailable, "no snapshot of the shards could be taken: %w", r.err).After(50 * time.Millisecond)
 		close(r.done)
+	}
+	s.waiting = append(again, s.waiting...)
+	s.turn()
+}
+
+// holds are the gates and snapshots of one round. Its steps change it from one goroutine.
+type holds struct {
+	s         *Sequencer
+	round     replica.Round
+	who       map[schema.ShardID]Participant
+	holds     map[schema.ShardID]Hold
+	snapshots map[schema.ShardID]*counted
+	failed    map[schema.ShardID]error
+}
+
+// needed are the shards that some read needs all of whose shards are well so far, in order, by participant.
+func (h *holds) needed(reads []*read) map[Participant][]schema.ShardID {
+	seen := map[schema.ShardID]bool{}
+	out := map[Participant][]schema.ShardID{}
+	for _, r := range reads {
+		if h.verdict(r) != nil {
+			continue
+		}
+		for _, id := range r.shards {
+			if !seen[id] {
+				seen[id] = true
+				out[h.who[id]] = append(out[h.who[id]], id)
+			}
+		}
+	}
+	return out
+}
+
+// ask calls one for each participant, side by side, and waits for all. Each has until the silence ends.
+func (h *holds) ask(ctx context.Context, shards map[Participant][]schema.ShardID, one func(context.Context, Participant, []schema.ShardID) (keep func())) {
+	ctx, cancel := context.WithTimeout(ctx, h.s.o.Silence)
+	defer cancel()
+	keeps := make(chan func(), len(shards))
+	var wg sync.WaitGroup
+	call := func(p Participant, ids []schema.ShardID) { keeps <- one(ctx, p, ids) }
+	left := len(shards)
+	for p, ids := range shards {
+		if left--; left == 0 { // the last one on this goroutine
+			call(p, ids)
+		} else {
+			wg.Go(func() { call(p, ids) })
+		}
+	}
+	wg.Wait()
+	close(keeps)
+	for keep := range keeps {
+		keep()
+	}
+}
+
+// fail takes a shard out of the round.
+func (h *holds) fail(id schema.ShardID, err error) {
+	if h.failed[id] == nil {
+		h.failed[id] = err
+	}
+}
+
+// prepare closes the gate of every shard that some read needs.
+func (h *holds) prepare(ctx context.Context, reads []*read) {
+	for _, r := range reads {
+		for _, id := range r.shards {
+			if _, asked := h.who[id]; asked || h.failed[id] != nil {
+				continue
+			}
+			p, err := h.s.o.Leader(id)
+			if err != nil {
+				h.fail(id, err)
+				continue
+			}
+			h.who[id] = p
+		}
+	}
+	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+		answers := p.Prepare(ctx, h.round, ids)
+		return func() {
+			for i, id := range ids {
+				// A shard that said no may have closed the gate and answered too late: it is let go of as well.
+				h.holds[id] = Hold{id, answers[i].Promise}
+				if answers[i].Err != nil {
+					h.fail(id, answers[i].Err)
+				}
+			}
+		}
+	})
+	h.abort(reads)
+}
+
+// abort lets go of the gates that no read needs any more. They leave the round.
+func (h *holds) abort(reads []*read) {
+	keep := map[schema.ShardID]bool{}
+	for _, ids := range h.needed(reads) {
+		mark(keep, ids)
+	}
+	drop := map[Participant][]schema.ShardID{}
+	for id := range h.holds {
+		if !keep[id] {
+			drop[h.who[id]] = append(drop[h.who[id]], id)
+			delete(h.holds, id)
+		}
+	}
+	for p, ids := range drop {
+		p.Abort(h.round, ids)
+	}
+}
+
+func (h *holds) of(ids []schema.ShardID) []Hold {
+	out := make([]Hold, len(ids))
+	for i, id := range ids {
+		out[i] = h.holds[id]
+	}
+	return out
+}
+
+// open opens one snapshot a shard, which the reads of the round share.
+func (h *holds) open(ctx context.Context, reads []*read) {
+	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+		answers := p.Open(ctx, h.round, h.of(ids))
+		return func() {
+			for i, id := range ids {
+				if answers[i].Err != nil {
+					h.fail(id, answers[i].Err)
+					continue
+				}
+				h.snapshots[id] = newCounted(answers[i].Snapshot)
+			}
+		}
+	})
+	h.abort(reads)
+}
+
+// commit lets every gate go, after all snapshots of the round are open.
+func (h *holds) commit(ctx context.Context, reads []*read) {
+	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+		answers := p.Commit(ctx, h.round, h.of(ids))
+		return func() {
+			for i, id := range ids {
+				if answers[i] != nil {
+					h.fail(id, answers[i])
+				}
+			}
+		}
+	})
+	h.abort(reads)
+}
+
+// verdict is why a read cannot have its cut, or nil.
+func (h *holds) verdict(r *read) error {
+	for _, id := range r.shards {
+		if err := h.failed[id]; err != nil {
+			return fmt.Errorf("shard %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// cut gives a read its share of the snapshots.
+func (h *holds) cut(r *read) *Cut {
+	c := &Cut{Round: h.round, Snapshots: make(map[schema.ShardID]Snapshot, len(r.shards))}
+	shared := make([]*counted, len(r.shards))
+	for i, id := range r.shards {
+		shared[i] = h.snapshots[id]
+		shared[i].users.Add(1)
+		c.Snapshots[id] = shared[i].Snapshot
+	}
+	c.release = func() {
+		for _, s := range shared {
+			s.drop()
+		}
+	}
+	return c
+}
+
+// drop gives up the round's own share.
+func (h *holds) drop() {
+	for _, s := range h.snapshots {
+		s.drop()
+	}
+}
+
+// counted is a snapshot that several reads share.
+type counted struct {
+	Snapshot
+	users atomic.Int64
+}
+
+func newCounted(s Snapshot) *counted {
+	c := &counted{Snapshot: s}
+	c.users.Store(1)
+	return c
+}
+
+func (c *counted) drop() {
+	if c.users.Add(-1) == 0 {
+		c.Release()
 	}
 }

@@ -3,6 +3,8 @@ package rounds
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,23 +29,27 @@ type fakePart struct {
 	reads    int
 	given    []*storage.Snapshot
 	refuse   func(step string) error
-	hang     bool // Open waits for the end of its ctx
+	silent   string // the step that waits for the end of its ctx
 }
 
 var errNo = errors.New("no")
 
-func (p *fakePart) ask(step string) error {
+func (p *fakePart) ask(ctx context.Context, step string) error {
+	if p.silent == step {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if p.refuse == nil {
 		return nil
 	}
 	return p.refuse(step)
 }
 
-func (p *fakePart) Prepare(_ context.Context, r replica.Round) (replica.Promise, error) {
+func (p *fakePart) Prepare(ctx context.Context, r replica.Round) (replica.Promise, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.prepares++
-	if err := p.ask("prepare"); err != nil {
+	if err := p.ask(ctx, "prepare"); err != nil {
 		return replica.Promise{}, err
 	}
 	p.held = r
@@ -54,11 +60,7 @@ func (p *fakePart) Open(ctx context.Context, _ uint64) (*storage.Snapshot, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opens++
-	if p.hang {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	if err := p.ask("open"); err != nil {
+	if err := p.ask(ctx, "open"); err != nil {
 		return nil, err
 	}
 	return p.snapshot()
@@ -70,14 +72,14 @@ func (p *fakePart) snapshot() (*storage.Snapshot, error) {
 	return s, err
 }
 
-func (p *fakePart) Commit(_ context.Context, r replica.Round, _ uint64) error {
+func (p *fakePart) Commit(ctx context.Context, r replica.Round, _ uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held != r {
 		return replica.ErrNoHold
 	}
 	p.held = replica.Round{}
-	return p.ask("commit")
+	return p.ask(ctx, "commit")
 }
 
 func (p *fakePart) Abort(r replica.Round) {
@@ -103,7 +105,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, shards int) *cluster {
 	c := &cluster{t: t}
-	parts := map[schema.ShardID]Participant{}
+	parts := map[schema.ShardID]*fakePart{}
 	for i := range shards {
 		store, err := storage.Open(storage.Options{Dir: "shard", FS: vfs.NewMem(), Memory: storage.NewMemory(64 << 20)})
 		if err != nil {
@@ -124,8 +126,21 @@ func newCluster(t *testing.T, shards int) *cluster {
 		c.parts = append(c.parts, p)
 		parts[schema.ShardID(i)] = p
 	}
-	c.s = New(parts, Options{Term: func() (uint64, error) { return 1, nil }})
+	here := Leaders(parts)
+	c.s = New(Options{Term: func() (uint64, error) { return 1, nil }, Leader: func(schema.ShardID) (Participant, error) { return here, nil }})
 	return c
+}
+
+// hold keeps rounds from beginning until the function that it gives is called: reads gather.
+func (c *cluster) hold() (release func()) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	r := &read{}
+	for i := range c.parts {
+		r.shards = append(r.shards, schema.ShardID(i))
+	}
+	mark(c.s.busy, r.shards)
+	return func() { c.s.end([]*read{r}, nil, nil) }
 }
 
 // clean checks that nothing of any round is left: no hold, and no snapshot that can still be read.
@@ -193,7 +208,7 @@ func TestShardThatRefusesLeavesWithItsReads(t *testing.T) {
 				}
 				return nil
 			}
-			c.s.turn <- struct{}{} // both reads arrive before a round begins
+			release := c.hold() // both reads arrive before a round begins
 			var wg sync.WaitGroup
 			var good, bad error
 			wg.Go(func() {
@@ -203,7 +218,7 @@ func TestShardThatRefusesLeavesWithItsReads(t *testing.T) {
 				}
 			})
 			wg.Go(func() { _, bad = c.s.Take(context.Background(), []schema.ShardID{1, 2}) })
-			<-c.s.turn
+			release()
 			wg.Wait()
 			if good != nil {
 				t.Errorf("a read of other shards: %v", good)
@@ -237,7 +252,7 @@ func TestReadGetsAnotherRound(t *testing.T) {
 func TestReadsThatWaitShareARound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 2)
-		c.s.turn <- struct{}{}
+		release := c.hold()
 		const reads = 50
 		var wg sync.WaitGroup
 		for range reads {
@@ -251,7 +266,7 @@ func TestReadsThatWaitShareARound(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		<-c.s.turn
+		release()
 		wg.Wait()
 		if n := c.parts[0].prepares; n != 1 {
 			t.Errorf("%d rounds for %d reads", n, reads)
@@ -262,7 +277,7 @@ func TestReadsThatWaitShareARound(t *testing.T) {
 
 func TestCallerThatLeavesLeaksNothing(t *testing.T) {
 	c := newCluster(t, 2)
-	c.s.turn <- struct{}{}
+	release := c.hold()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.s.Take(ctx, []schema.ShardID{0, 1}); !errors.Is(err, context.Canceled) {
@@ -271,7 +286,7 @@ func TestCallerThatLeavesLeaksNothing(t *testing.T) {
 	if len(c.s.waiting) != 0 {
 		t.Error("the read still waits")
 	}
-	<-c.s.turn
+	release()
 	var wg sync.WaitGroup
 	for i := range 200 { // callers leave at every moment of a round
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*2*time.Microsecond)
@@ -289,8 +304,8 @@ func TestCallerThatLeavesLeaksNothing(t *testing.T) {
 func TestSilentShardIsWaitedForOnceARound(t *testing.T) {
 	c := newCluster(t, 3)
 	c.s.o.Silence = 5 * time.Millisecond
-	c.parts[2].hang = true
-	c.s.turn <- struct{}{}
+	c.parts[2].silent = "open"
+	release := c.hold()
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
@@ -299,10 +314,162 @@ func TestSilentShardIsWaitedForOnceARound(t *testing.T) {
 			}
 		})
 	}
-	<-c.s.turn
+	release()
 	wg.Wait()
-	if n := c.parts[2].opens; n > 2*20 {
+	if n := c.parts[2].opens; n > 2*20 { // once a round, and two rounds a read
 		t.Errorf("the silent shard was asked %d times", n)
 	}
 	c.clean()
+}
+
+// TestShardsAreAskedSideBySide holds that a round waits once for all of its silent shards, at every step, and that a healthy read of the
+// same round is served after that.
+func TestShardsAreAskedSideBySide(t *testing.T) {
+	for _, step := range []string{"prepare", "open", "commit"} {
+		t.Run(step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 8)
+				for _, p := range c.parts[2:] {
+					p.silent = step
+				}
+				release := c.hold()
+				began := time.Now()
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					cut, err := c.s.Take(t.Context(), []schema.ShardID{0, 1})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if took := time.Since(began); took != 250*time.Millisecond {
+						t.Errorf("a read of healthy shards took %v", took)
+					}
+					cut.Release()
+				})
+				wg.Go(func() {
+					_, err := c.s.Take(t.Context(), []schema.ShardID{0, 2, 3, 4, 5, 6, 7})
+					if took := time.Since(began); errcode.From(err).Code != errcode.Unavailable || took != 500*time.Millisecond {
+						t.Errorf("after %v: %v", took, err)
+					}
+				})
+				synctest.Wait()
+				release()
+				wg.Wait()
+				c.clean()
+			})
+		})
+	}
+}
+
+// TestDisjointRoundsRunSideBySide holds that a round does not wait for one that shares no shard with it, waits for one that does, and that
+// a read is not overtaken for ever.
+func TestDisjointRoundsRunSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 5)
+		c.parts[0].silent = "open"
+		began := time.Now()
+		take := func(shards ...schema.ShardID) time.Duration {
+			if cut, err := c.s.Take(t.Context(), shards); err == nil {
+				cut.Release()
+			}
+			return time.Since(began)
+		}
+		var wg sync.WaitGroup
+		took := make([]time.Duration, 4)
+		for i, shards := range [][]schema.ShardID{{0, 1}, {2, 3}, {1, 4}, {3, 4}} {
+			wg.Go(func() { took[i] = take(shards...) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		// {1, 4} waits for shard 1, and joins its second round; {3, 4} does not overtake it.
+		want := []time.Duration{500 * time.Millisecond, 0, 500 * time.Millisecond, 500 * time.Millisecond}
+		if !slices.Equal(took, want) {
+			t.Errorf("%v", took)
+		}
+		c.clean()
+	})
+}
+
+// TestReadsOfARoundShareSnapshots holds that one snapshot a shard serves them all, until the last one has released it.
+func TestReadsOfARoundShareSnapshots(t *testing.T) {
+	c := newCluster(t, 2)
+	release := c.hold()
+	cuts := make(chan *Cut, 2)
+	for range 2 {
+		go func() {
+			cut, err := c.s.Take(context.Background(), []schema.ShardID{0, 1})
+			if err != nil {
+				t.Error(err)
+			}
+			cuts <- cut
+		}()
+	}
+	for c.waiting() < 2 {
+		runtime.Gosched()
+	}
+	release()
+	first, second := <-cuts, <-cuts
+	first.Release()
+	first.Release()
+	if released(c.parts[0].given[0]) || c.parts[0].opens != 1 {
+		t.Errorf("a read took the snapshot of the other with it, or %d were opened", c.parts[0].opens)
+	}
+	second.Release()
+	c.clean()
+}
+
+func (c *cluster) waiting() int {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return len(c.s.waiting)
+}
+
+// TestNodeIsAskedOnceAStep holds that shards of one node go into one message.
+func TestNodeIsAskedOnceAStep(t *testing.T) {
+	c := newCluster(t, 6)
+	nodes := [2]*messages{}
+	for i := range nodes {
+		nodes[i] = &messages{Participant: mustLeader(t, c)}
+	}
+	c.s.o.Leader = func(id schema.ShardID) (Participant, error) { return nodes[id%2], nil }
+	cut, err := c.s.Take(t.Context(), []schema.ShardID{0, 1, 2, 3, 4, 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut.Release()
+	for i, n := range nodes {
+		if n.n != [3]int{1, 1, 1} {
+			t.Errorf("node %d: %v messages", i, n.n)
+		}
+	}
+	c.clean()
+}
+
+func mustLeader(t *testing.T, c *cluster) Participant {
+	p, err := c.s.o.Leader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// messages counts what a participant is asked.
+type messages struct {
+	Participant
+	n [3]int
+}
+
+func (m *messages) Prepare(ctx context.Context, r replica.Round, ids []schema.ShardID) []Prepared {
+	m.n[0]++
+	return m.Participant.Prepare(ctx, r, ids)
+}
+
+func (m *messages) Open(ctx context.Context, r replica.Round, holds []Hold) []Opened {
+	m.n[1]++
+	return m.Participant.Open(ctx, r, holds)
+}
+
+func (m *messages) Commit(ctx context.Context, r replica.Round, holds []Hold) []error {
+	m.n[2]++
+	return m.Participant.Commit(ctx, r, holds)
 }
