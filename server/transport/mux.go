@@ -25,10 +25,14 @@ var ErrClosed = errors.New("transport: closed")
 // Options of a Mux. The zero value serves one node without peers.
 type Options struct {
 	ClusterID ClusterID
+	Node      string       // id of this node; a connection that is meant for another one is closed
 	Advertise string       // address that peers dial, "local" if empty
 	Listener  net.Listener // closed with the mux; nil means that no peer can connect
 	// Dial opens a connection to a peer's advertised address; nil dials plain TCP with keep-alive.
-	Dial           func(ctx context.Context, address string) (net.Conn, error)
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Resolve gives the present address of a node. With it peers are named by their ids, and only the node of that id answers; nil
+	// takes names for addresses.
+	Resolve        func(node string) (address string, err error)
 	HeaderTimeout  time.Duration // for the preamble of a new connection, 5 s
 	ConnectionsMax int           // inbound, 1,024; more are closed at once
 	Logger         *slog.Logger
@@ -53,6 +57,14 @@ type layerKey struct {
 
 // New starts to accept. Close ends it.
 func New(opts Options) *Mux {
+	m := &Mux{opts: opts.complete(), layers: map[layerKey]*Layer{}, conns: map[*conn]struct{}{}}
+	if opts.Listener != nil {
+		m.wg.Go(m.accept)
+	}
+	return m
+}
+
+func (opts Options) complete() Options {
 	if opts.Advertise == "" {
 		opts.Advertise = "local"
 	}
@@ -71,11 +83,7 @@ func New(opts Options) *Mux {
 			return dialer.DialContext(ctx, "tcp", address)
 		}
 	}
-	m := &Mux{opts: opts, layers: map[layerKey]*Layer{}, conns: map[*conn]struct{}{}}
-	if opts.Listener != nil {
-		m.wg.Go(m.accept)
-	}
-	return m
+	return opts
 }
 
 // keepAlive finds a dead peer after 25 s.
@@ -138,7 +146,7 @@ func (m *Mux) accept() {
 			}
 			continue
 		}
-		c := m.track(nc, true)
+		c := m.track(nc, nil, true)
 		if c == nil {
 			nc.Close()
 			continue
@@ -154,8 +162,8 @@ func (m *Mux) route(c *conn) {
 	}
 	c.SetReadDeadline(time.Now().Add(m.opts.HeaderTimeout))
 	p, err := readPreamble(c)
-	if err == nil && p.cluster != m.opts.ClusterID {
-		err = errCluster
+	if err == nil {
+		err = m.admit(p)
 	}
 	if err == nil {
 		c.SetReadDeadline(time.Time{})
@@ -167,6 +175,17 @@ func (m *Mux) route(c *conn) {
 	}
 }
 
+// admit says why a connection is not for this node, or nil.
+func (m *Mux) admit(p preamble) error {
+	switch {
+	case p.proto != Join && p.cluster != m.opts.ClusterID:
+		return fmt.Errorf("%w: %v", errCluster, p.cluster)
+	case p.to != "" && p.to != m.opts.Node:
+		return fmt.Errorf("transport: node %s looks for %s at this address, but this is %s", p.from, p.to, m.opts.Node)
+	}
+	return nil
+}
+
 func (m *Mux) deliver(key layerKey, c *conn) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -176,20 +195,22 @@ func (m *Mux) deliver(key layerKey, c *conn) error {
 	}
 	select {
 	case l.accepted <- c:
+		c.layer = l
 		return nil
 	default:
 		return fmt.Errorf("transport: group %v has %d connections waiting", key.group, acceptQueueMax)
 	}
 }
 
-// track takes a connection into the set that Close closes; nil when there are too many, or the mux is closed.
-func (m *Mux) track(nc net.Conn, inbound bool) *conn {
+// track takes a connection into the set that Close closes, and into that of its layer if it has one yet; nil when there are too many, or
+// the mux or the layer is closed.
+func (m *Mux) track(nc net.Conn, l *Layer, inbound bool) *conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || inbound && m.inbound >= m.opts.ConnectionsMax {
+	if m.closed || inbound && m.inbound >= m.opts.ConnectionsMax || l != nil && m.layers[l.key] != l {
 		return nil
 	}
-	c := &conn{Conn: nc, mux: m, inbound: inbound}
+	c := &conn{Conn: nc, mux: m, layer: l, inbound: inbound}
 	m.conns[c] = struct{}{}
 	if inbound {
 		m.inbound++
@@ -207,6 +228,7 @@ func (m *Mux) isClosed() bool {
 type conn struct {
 	net.Conn
 	mux     *Mux
+	layer   *Layer // guarded by mux.mu; nil until the preamble is read
 	inbound bool
 }
 

@@ -103,6 +103,92 @@ func TestRefusedConnectionsAreClosed(t *testing.T) {
 	}
 }
 
+// An address may have become another node's: only the node that is meant answers.
+func TestOnlyTheNodeThatIsMeantAnswers(t *testing.T) {
+	b, addr := open(t, ClusterID{1}, Options{Node: "n-b"})
+	served := layer(t, b, Raft, Meta)
+	resolve := func(string) (string, error) { return addr, nil }
+	a, _ := open(t, ClusterID{1}, Options{Node: "n-a", Resolve: resolve})
+	from := layer(t, a, Raft, Meta)
+	dial(t, from, "n-b")
+	if _, err := served.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	wrong := dial(t, from, "n-c")
+	if _, err := wrong.Read(make([]byte, 1)); err == nil {
+		t.Fatal("n-b answered for n-c")
+	}
+}
+
+func TestNodeReachesItselfWithoutTheNetwork(t *testing.T) {
+	m := New(Options{Node: "n-a"})
+	defer m.Close()
+	l := layer(t, m, Raft, Meta)
+	out := dial(t, l, "n-a")
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go out.Write([]byte("x"))
+	if n, err := in.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Fatalf("read %d, %v", n, err)
+	}
+}
+
+// A node that wants to join knows no cluster; nothing but the protocol Join listens to it.
+func TestJoinComesFromAnyCluster(t *testing.T) {
+	b, addr := open(t, ClusterID{1}, Options{Node: "n-b"})
+	served := layer(t, b, Join, Meta)
+	c, err := DialJoin(t.Context(), Options{Node: "n-new"}, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := served.Accept(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLayerCloseEndsItsConnectionsOnly(t *testing.T) {
+	a, _ := open(t, ClusterID{1}, Options{})
+	b, addr := open(t, ClusterID{1}, Options{})
+	one, two := layer(t, b, Raft, Shard(1)), layer(t, b, Raft, Shard(2))
+	out1, out2 := dial(t, layer(t, a, Raft, Shard(1)), addr), dial(t, layer(t, a, Raft, Shard(2)), addr)
+	if _, err := one.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	in2, err := two.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.Close()
+	if _, err := out1.Read(make([]byte, 1)); err == nil {
+		t.Fatal("a connection of the closed layer is open")
+	}
+	go out2.Write([]byte("x"))
+	if _, err := in2.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("a connection of another layer: %v", err)
+	}
+}
+
+func TestPreambleText(t *testing.T) {
+	want := preamble{proto: Admin, group: Shard(3), cluster: ClusterID{9}, to: "n-1", from: strings.Repeat("x", nodeBytesMax)}
+	b := want.encode()
+	got, err := readPreamble(strings.NewReader(string(b)))
+	if err != nil || got != want {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for n := range b {
+		if _, err := readPreamble(strings.NewReader(string(b[:n]))); err == nil {
+			t.Fatalf("%d of %d bytes were taken for a preamble", n, len(b))
+		}
+	}
+	b[preambleBytes] = nodeBytesMax + 1
+	if _, err := readPreamble(strings.NewReader(string(b) + strings.Repeat("x", 100))); err == nil {
+		t.Fatal("a node id that is too long was read")
+	}
+}
+
 func TestTooManyConnectionsAreClosed(t *testing.T) {
 	a, _ := open(t, ClusterID{1}, Options{})
 	b, addr := open(t, ClusterID{1}, Options{ConnectionsMax: 1})

@@ -21,9 +21,16 @@ func (Safe) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // RaftOptions of NewRaft.
 type RaftOptions struct {
-	Addresses raft.ServerAddressProvider // node id to its present address; nil uses the addresses of the configuration
-	Timeout   time.Duration              // of one exchange, 10 s
-	Logger    hclog.Logger
+	Timeout time.Duration // of one exchange, 10 s
+	Logger  hclog.Logger
+}
+
+// byID names a server by its id whatever address a configuration has for it: the layer finds the present one, and a node that moves
+// changes no configuration.
+type byID struct{}
+
+func (byID) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
 }
 
 // NewRaft is the transport of one group over its layer.
@@ -34,8 +41,12 @@ func NewRaft(layer *Layer, opts RaftOptions) Safe {
 	if opts.Logger == nil {
 		opts.Logger = hclog.New(&hclog.LoggerOptions{Output: io.Discard})
 	}
+	var addresses raft.ServerAddressProvider
+	if layer.mux.opts.Node != "" {
+		addresses = byID{}
+	}
 	return Safe{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider:   opts.Addresses,
+		ServerAddressProvider:   addresses,
 		Logger:                  opts.Logger,
 		Stream:                  layer,
 		MaxPool:                 3,
