@@ -102,7 +102,7 @@ func (n *Node) openGroups(bootstrap bool) error {
 	if err != nil {
 		return err
 	}
-	n.mux = transport.New(transport.Options{ClusterID: cluster, Logger: n.cfg.Logger})
+	n.mux = transport.New(transport.Options{ClusterID: cluster, Node: n.id.Node, Logger: n.cfg.Logger})
 	n.cache = pebble.NewCache(64 << 20)
 	o, err := n.group(transport.Meta, "meta", bootstrap)
 	if err != nil {
@@ -136,7 +136,7 @@ func (n *Node) group(g transport.Group, dir string, bootstrap bool) (replica.Opt
 	}
 	t := transport.NewRaft(layer, transport.RaftOptions{})
 	return replica.Options{
-		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), NodeID: n.id.Node, Bootstrap: bootstrap, Transport: t, Addr: t.LocalAddr(),
+		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), NodeID: n.id.Node, Bootstrap: bootstrap, Transport: t,
 		Memory: n.memory, Cache: n.cache, Disk: n.disk.check, Now: n.cfg.Now, Halt: n.halt, Logger: n.cfg.Logger,
 	}, nil
 }

@@ -27,12 +27,9 @@ func (r *Replica) config() *raft.Config {
 	c.NotifyCh = r.notify
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 10*time.Second, thresholdMax, trailingFirst
 	c.Logger = hclog.New(&hclog.LoggerOptions{Name: r.o.Group.String(), Level: hclog.Warn, Output: lines{r.log}, DisableTime: true})
-	// Every group has one voter in this release. Nobody else can be elected: waiting for another candidate would only delay the start.
-	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = soloTimeout, soloTimeout, soloTimeout
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = r.o.Timeout, r.o.Timeout, r.o.Timeout/2
 	return c
 }
-
-const soloTimeout = 50 * time.Millisecond
 
 // lines turns raft's log into ours.
 type lines struct{ log *slog.Logger }
@@ -49,29 +46,34 @@ func (l lines) Write(p []byte) (int, error) {
 var _ io.Writer = lines{}
 
 // watchLeadership proposes the first command of each term that this replica leads in.
-func (r *Replica) watchLeadership(ctx context.Context) {
+func (r *Replica) watchLeadership() {
 	for leading := range r.notify {
 		if !leading {
 			r.gate.Reset()
 			r.log.Info("lost leadership", "term", r.raft.CurrentTerm())
 			continue
 		}
-		r.begin(ctx)
+		r.begin()
 	}
 }
 
 // begin proves that everything committed before is applied, then brings log time near to the clock: one entry moves it by an hour at most,
 // and the first writes after a long silence must not look as if they came from the future.
-func (r *Replica) begin(ctx context.Context) {
+func (r *Replica) begin() {
+	r.compareClocks(r.life)
+	r.since.Store(r.o.Now().UnixMilli())
 	if _, _, err := r.apply(&command.TermStart{}); err != nil {
 		r.log.Warn("the first command of the term failed", "err", err)
 		return
 	}
-	for ctx.Err() == nil && r.o.LogTime != nil && r.o.Now().UnixMilli()-r.o.LogTime() > fsm.StepMax.Milliseconds() {
+	for r.life.Err() == nil && r.o.LogTime != nil && r.Stamp()-r.o.LogTime() > fsm.StepMax.Milliseconds() {
 		if _, _, err := r.apply(&command.Tick{}); err != nil {
 			r.log.Warn("log time could not be moved", "err", err)
 			return
 		}
+	}
+	if term, err := r.Leading(); err == nil && r.o.Led != nil {
+		r.o.Led(term)
 	}
 	r.ledOne.Do(func() { close(r.led) })
 	r.log.Info("leading", "term", r.raft.CurrentTerm(), "index", r.raft.LastIndex())
@@ -87,7 +89,7 @@ const (
 )
 
 // tend keeps the log's length near a number of bytes and log time near the clock.
-func (r *Replica) tend(ctx context.Context) {
+func (r *Replica) tend() {
 	t := time.NewTicker(tendEvery)
 	defer t.Stop()
 	for {
@@ -95,7 +97,7 @@ func (r *Replica) tend(ctx context.Context) {
 		case <-t.C:
 			r.sizeLog()
 			r.tickIdle()
-		case <-ctx.Done():
+		case <-r.life.Done():
 			return
 		}
 	}
@@ -119,10 +121,11 @@ func (r *Replica) sizeLog() {
 }
 
 func (r *Replica) tickIdle() {
-	if r.o.LogTime == nil || r.o.Now().UnixMilli()-r.o.LogTime() < idleTick.Milliseconds() {
+	if _, err := r.Leading(); err != nil {
 		return
 	}
-	if _, err := r.Leading(); err != nil {
+	r.compareClocks(r.life)
+	if r.o.LogTime == nil || r.Stamp()-r.o.LogTime() < idleTick.Milliseconds() {
 		return
 	}
 	if _, _, err := r.apply(&command.Tick{}); err != nil {

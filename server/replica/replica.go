@@ -31,20 +31,23 @@ type Options struct {
 	Group     transport.Group
 	Dir       string
 	NodeID    string
-	Bootstrap bool // an empty directory becomes a group with this node as its only voter; otherwise it is refused
+	Bootstrap bool // an empty directory becomes a group with this node as its only voter
+	Join      bool // an empty directory waits for the group's leader to add this node; with neither it is refused
 	Machine   fsm.Machine
 	LogTime   func() int64 // of the machine as applied, Unix milliseconds
 	Transport raft.Transport
-	Addr      raft.ServerAddress
+	Peers     Peers // needed by a group of more than one voter
 
 	Memory    *storage.Memory
 	Cache     *pebble.Cache
 	FileCache *pebble.FileCache
 
-	CommitTimeout time.Duration    // 5 ms if zero
-	Disk          func() error     // why nothing may be written now (DISK_FULL), or nil; answers from memory
-	Now           func() time.Time // time.Now if nil
-	Halt          func(error)      // stops the node
+	Timeout       time.Duration     // without a heartbeat before an election; 1 s if zero
+	CommitTimeout time.Duration     // 5 ms if zero
+	Led           func(term uint64) // called when this replica has begun to lead in term, before anything else is proposed
+	Disk          func() error      // why nothing may be written now (DISK_FULL), or nil; answers from memory
+	Now           func() time.Time  // time.Now if nil
+	Halt          func(error)       // stops the node
 	Logger        *slog.Logger
 }
 
@@ -59,12 +62,20 @@ type Replica struct {
 	bytes   atomic.Uint64 // of entries proposed here
 	entries atomic.Uint64
 
+	clocks clocks
+
+	confirmMu   sync.Mutex    // guards the fields below
+	confirmNext *confirmation // that has not begun; nil if nobody waits
+	confirming  bool
+
 	notify chan bool
+	life   context.Context // ends with Close
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	halted atomic.Pointer[error]
 	led    chan struct{} // closed when this replica has led for the first time
 	ledOne sync.Once
+	since  atomic.Int64 // Unix milliseconds at which it last began to lead
 }
 
 // Open opens the group's directory, checks that log and state fit together, and starts Raft. A state that cannot be served is refused
@@ -75,6 +86,9 @@ func Open(o Options) (_ *Replica, err error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
 	}
 	if o.CommitTimeout == 0 {
 		o.CommitTimeout = 5 * time.Millisecond
@@ -98,13 +112,16 @@ func Open(o Options) (_ *Replica, err error) {
 	if err = r.reconcile(); err != nil {
 		return nil, err
 	}
+	r.life, r.stop = context.WithCancel(context.Background())
 	if err = r.startRaft(); err != nil {
+		r.stop()
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	r.stop = stop
-	r.wg.Go(func() { r.watchLeadership(ctx) })
-	r.wg.Go(func() { r.tend(ctx) })
+	r.wg.Go(r.watchLeadership)
+	r.wg.Go(r.tend)
+	if err = r.electAlone(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
 }
 
@@ -127,7 +144,7 @@ func (r *Replica) reconcile() error {
 	case durable == 0 && last == 0 && voted && r.o.Bootstrap: // a bootstrap died between its term and its first entry
 		return r.replaceLog()
 	case !voted && durable == 0 && last == 0:
-		if !r.o.Bootstrap {
+		if !r.o.Bootstrap && !r.o.Join {
 			return fmt.Errorf("%s is empty, but this node is a voter of the group: a voter without memory could vote twice. "+
 				"Restore the directory, or join with an empty data directory as a new node", r.raftlog.Path())
 		}
@@ -161,8 +178,8 @@ func (r *Replica) startRaft() error {
 	conf := r.config()
 	if has, err := raft.HasExistingState(r.raftlog, r.raftlog, snapshots); err != nil {
 		return err
-	} else if !has {
-		alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.o.NodeID), Address: r.o.Addr}}}
+	} else if !has && r.o.Bootstrap {
+		alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(r.o.NodeID), Address: raft.ServerAddress(r.o.NodeID)}}}
 		if err := raft.BootstrapCluster(conf, r.raftlog, r.raftlog, snapshots, r.o.Transport, alone); err != nil {
 			return fmt.Errorf("bootstrap: %w", err)
 		}
@@ -171,24 +188,34 @@ func (r *Replica) startRaft() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	r.gate = NewGate(r.raft.CommitIndex, r.Leading)
-	if err := r.member(); err != nil {
-		return errors.Join(err, r.raft.Shutdown().Error())
+	if members := r.Members(); len(members) > 0 {
+		if _, ok := r.member(r.o.NodeID); !ok {
+			return errors.Join(fmt.Errorf("%w: %s belongs to a group of other nodes: this node is %s, the group has %v", ErrRemoved, r.o.Dir, r.o.NodeID, members),
+				r.raft.Shutdown().Error())
+		}
 	}
 	return nil
 }
 
-// member checks that the group's configuration knows this node.
-func (r *Replica) member() error {
-	future := r.raft.GetConfiguration()
-	if err := future.Error(); err != nil {
-		return err
+// ErrRemoved is a directory whose group does not have this node, or not any more.
+var ErrRemoved = errors.New("replica: not a member")
+
+// electAlone makes the only voter of a group lead at once: there is nobody whose leadership it could disturb.
+func (r *Replica) electAlone() error {
+	if !r.Alone() {
+		return nil
 	}
-	for _, s := range future.Configuration().Servers {
-		if s.ID == raft.ServerID(r.o.NodeID) {
-			return nil
-		}
+	id := raft.ServerID(r.o.NodeID)
+	var done raft.TimeoutNowResponse
+	if err := r.o.Transport.TimeoutNow(id, raft.ServerAddress(id), &raft.TimeoutNowRequest{RPCHeader: r.header()}, &done); err != nil {
+		return fmt.Errorf("election: %w", err)
 	}
-	return fmt.Errorf("%s belongs to a group of other nodes: this node is %s, the group has %v", r.o.Dir, r.o.NodeID, future.Configuration().Servers)
+	return nil
+}
+
+// header is what raft puts into its own messages.
+func (r *Replica) header() raft.RPCHeader {
+	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.o.NodeID), Addr: []byte(r.o.NodeID)}
 }
 
 // halt stops the node once.
@@ -200,8 +227,13 @@ func (r *Replica) halt(err error) {
 
 // Close ends Raft, makes the state durable and lets go of the files.
 func (r *Replica) Close() error {
-	r.stop()
+	r.confirmMu.Lock()
+	r.stop() // no confirmation begins after it
+	r.confirmMu.Unlock()
 	r.gate.Reset()
+	if c, ok := r.o.Transport.(raft.WithClose); ok {
+		_ = c.Close() // a state that is being received would hold up the end; raft closes the transport again and says what is wrong
+	}
 	err := r.raft.Shutdown().Error()
 	close(r.notify)
 	r.wg.Wait()
@@ -216,6 +248,7 @@ func (r *Replica) closeStores() error {
 	if r.raftlog != nil {
 		errs = append(errs, r.raftlog.Close())
 	}
+	r.store, r.raftlog = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -250,30 +283,6 @@ func (r *Replica) WaitLeading(ctx context.Context) error {
 
 // CommitIndex is the highest index known to be committed.
 func (r *Replica) CommitIndex() uint64 { return r.raft.CommitIndex() }
-
-// ConfirmTerm asks a majority of the voters, in an exchange that begins now, whether they still are in term. A group of one voter is its
-// own majority; more voters need the peers, which this release does not have.
-func (r *Replica) ConfirmTerm(_ context.Context, term uint64) error {
-	voters := 0
-	future := r.raft.GetConfiguration()
-	if err := future.Error(); err != nil {
-		return err
-	}
-	for _, s := range future.Configuration().Servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	if voters != 1 {
-		return errcode.New(errcode.Unavailable, "group %s has %d voters, and this release confirms the leadership of one", r.o.Group, voters)
-	}
-	if now, err := r.Leading(); err != nil {
-		return err
-	} else if now != term {
-		return errcode.New(errcode.NotLeader, "group %s is in term %d and no longer in %d", r.o.Group, now, term)
-	}
-	return nil
-}
 
 // ReadIndex is an index such that a state at or above it holds everything acknowledged before the call.
 func (r *Replica) ReadIndex(ctx context.Context) (index, term uint64, err error) {
@@ -354,9 +363,6 @@ func (r *Replica) Apply(data []byte) Future {
 	return r.raft.Apply(data, 0)
 }
 
-// Stamp is this leader's proposal for log time. With one voter its own clock is the median.
-func (r *Replica) Stamp() int64 { return r.o.Now().UnixMilli() }
-
 // outcome turns an error of raft into one for users. Only a refusal before the log is touched says that nothing happened.
 func outcome(err error) error {
 	switch {
@@ -371,14 +377,22 @@ func outcome(err error) error {
 
 // Status is what people and metrics want to know.
 type Status struct {
-	Group                                     string
-	State                                     string
+	Group, State, Leader                      string
+	Led                                       time.Duration // since it began to lead; 0 if it does not
+	Members                                   []Member
 	Term, LastIndex, Commit, Applied, Durable uint64
 	Storage                                   storage.Stats
 }
 
 // Status takes a look.
 func (r *Replica) Status() Status {
-	return Status{Group: r.o.Group.String(), State: r.raft.State().String(), Term: r.raft.CurrentTerm(), LastIndex: r.raft.LastIndex(),
+	return Status{Group: r.o.Group.String(), State: r.raft.State().String(), Leader: r.Leader(), Led: r.ledFor(), Members: r.Members(), Term: r.raft.CurrentTerm(), LastIndex: r.raft.LastIndex(),
 		Commit: r.raft.CommitIndex(), Applied: r.store.Applied().Index, Durable: r.store.Durable().Index, Storage: r.store.Stats()}
+}
+
+func (r *Replica) ledFor() time.Duration {
+	if _, err := r.Leading(); err != nil {
+		return 0
+	}
+	return max(1, time.Duration(r.o.Now().UnixMilli()-r.since.Load())*time.Millisecond)
 }

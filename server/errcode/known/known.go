@@ -54,6 +54,7 @@ var table = []entry{
 	{"replica.ErrFenced", replica.ErrFenced, errcode.Unavailable},
 	{"replica.ErrNoHold", replica.ErrNoHold, errcode.Unavailable},
 	{"replica.ErrBehind", replica.ErrBehind, errcode.Unavailable},
+	{"replica.ErrRemoved", replica.ErrRemoved, errcode.Unavailable},
 	{"transport.ErrClosed", transport.ErrClosed, errcode.Closing},
 
 	{"stats.ErrEmpty", stats.ErrEmpty, errcode.Invalid},
