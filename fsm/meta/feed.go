@@ -28,6 +28,8 @@ const (
 	NodeSet       ChangeKind = 7 // Name: its id
 	ImportSet     ChangeKind = 8 // Name: its id
 	LeaseSet      ChangeKind = 9 // Name: acquired, released or ended
+
+	ReplicasSet ChangeKind = 10 // see View.Replicas
 )
 
 // Change is one change of the state. What it points to never changes.

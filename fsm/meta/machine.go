@@ -35,6 +35,8 @@ const (
 	ImportsMax         = 10_000
 	NodesMax           = 1_000
 	LeasesMax          = 10_000
+	GroupsMax          = 1_000 // with a record of their replicas
+	ReplicasMax        = 1_000 // of one group
 )
 
 // Machine is the meta group's state machine. The bridge's goroutine owns it; View and Feed are for everybody.
@@ -150,6 +152,10 @@ func (m *Machine) Apply(tx *storage.Tx, e fsm.Entry) fsm.Result {
 		return m.putImport(tx, c, r)
 	case *command.PutNode:
 		return m.putNode(tx, c, r)
+	case *command.SetNodeState:
+		return m.setNodeState(tx, c, r)
+	case *command.SetReplicas:
+		return m.setReplicas(tx, c, r)
 	case *command.Lease:
 		return m.lease(tx, c, r)
 	}

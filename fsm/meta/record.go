@@ -149,16 +149,3 @@ func (m *Machine) putImport(tx *storage.Tx, c *command.PutImport, r *Result) *Re
 	r.Import = next
 	return r
 }
-
-func (m *Machine) putNode(tx *storage.Tx, c *command.PutNode, r *Result) *Result {
-	if err := validName(c.Node.ID); err != nil {
-		return r.refuse(fsm.InvalidOption, "node: %v", err)
-	}
-	if m.next.nodes[c.Node.ID] == nil && len(m.next.nodes) >= NodesMax {
-		return r.refuse(fsm.Quota, "there are records of %d nodes, which is the limit", NodesMax)
-	}
-	m.next.nodes = with(m.next.nodes, c.Node.ID, &c.Node)
-	putNode(tx, &c.Node)
-	m.changed(Change{Revision: r.Index, Kind: NodeSet, Name: c.Node.ID})
-	return r
-}

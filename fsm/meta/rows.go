@@ -28,6 +28,8 @@ const (
 	rowImport   = 8 // a PutImport, whose IfVersion is the version that it has
 	rowNode     = 9 // a PutNode
 	rowLease    = 10
+	rowState    = 11 // a SetNodeState
+	rowReplicas = 12 // a SetReplicas
 )
 
 var errUnknownRow = errors.New("a row of an unknown kind: the state was written by a newer release")
@@ -63,7 +65,7 @@ func (m *Machine) loadRow(k string, v []byte) error {
 		return m.loadSession(k, v)
 	case rowLease:
 		return m.loadLease(v)
-	case rowIdentity, rowTable, rowCutoff, rowImport, rowNode:
+	case rowIdentity, rowTable, rowCutoff, rowImport, rowNode, rowState, rowReplicas:
 		c, err := command.Decode(slices.Clone(v))
 		if err != nil {
 			return err
@@ -85,6 +87,10 @@ func (m *Machine) loadFrame(c command.Command) error {
 		m.next.imports[c.Import.ID] = &Import{Import: c.Import, Version: c.IfVersion, Principal: c.Principal}
 	case *command.PutNode:
 		m.next.nodes[c.Node.ID] = &c.Node
+	case *command.SetNodeState:
+		m.next.states[c.ID] = c.State
+	case *command.SetReplicas:
+		m.next.replicas[c.Group] = c.Replicas
 	default:
 		return fmt.Errorf("%w: it holds a %v", row.ErrDamaged, c.Kind())
 	}
@@ -122,6 +128,12 @@ func putImport(tx *storage.Tx, m *Import) {
 
 func putNode(tx *storage.Tx, n *command.Node) {
 	putFrame(tx, nameRow(rowNode, n.ID), &command.PutNode{Node: *n})
+}
+
+func putNodeState(tx *storage.Tx, c *command.SetNodeState) { putFrame(tx, nameRow(rowState, c.ID), c) }
+
+func putReplicas(tx *storage.Tx, c *command.SetReplicas) {
+	putFrame(tx, binary.BigEndian.AppendUint64([]byte{rowReplicas}, uint64(c.Group)), c)
 }
 
 func putClock(tx *storage.Tx, c fsm.Clock) {

@@ -2,7 +2,9 @@ package meta
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,6 +146,15 @@ func parse(verb string, a args) command.Command {
 			ID: a["id"], Table: schema.TableID(a.num("table")), Mapping: a["mapping"], Session: a.num("session"), ChunksDone: a.num("done")}}
 	case "node":
 		return &command.PutNode{Node: command.Node{ID: a["id"], APIAddr: a["api"]}}
+	case "nodestate":
+		return &command.SetNodeState{ID: a["id"], State: command.NodeState(a.num("state"))}
+	case "replicas":
+		c := &command.SetReplicas{Group: uint32(a.num("group"))}
+		for _, node := range strings.Split(a["nodes"], ",") {
+			name, voter := strings.CutSuffix(node, "!")
+			c.Replicas = append(c.Replicas, command.Replica{Node: name, Voter: voter})
+		}
+		return c
 	case "acquire", "renew", "release":
 		op := map[string]command.LeaseOp{"acquire": command.Acquire, "renew": command.Renew, "release": command.Release}[verb]
 		return &command.Lease{Op: op, Name: a["name"], Holder: a["holder"], Fence: a.num("fence"), TTL: a.millis("ttl")}
@@ -225,7 +236,14 @@ func (r *rig) show() string {
 		fmt.Fprintf(&b, "import %s version %d of table %d done %d\n", m.ID, m.Version, m.Table, m.ChunksDone)
 	}
 	for _, n := range v.Nodes() {
-		fmt.Fprintf(&b, "node %s at %s\n", n.ID, n.APIAddr)
+		fmt.Fprintf(&b, "node %s at %s", n.ID, n.APIAddr)
+		if s := v.NodeState(n.ID); s != command.NodeActive {
+			fmt.Fprintf(&b, " %v", s)
+		}
+		b.WriteString("\n")
+	}
+	for _, group := range slices.Sorted(maps.Keys(v.replicas)) {
+		fmt.Fprintf(&b, "group %d on %v\n", group, v.Replicas(group))
 	}
 	for _, l := range sorted(v.leases) {
 		fmt.Fprintln(&b, lease(l))

@@ -26,6 +26,8 @@ type View struct {
 	contexts map[string][]schema.Record // newest first
 	imports  map[string]*Import
 	nodes    map[string]*command.Node
+	states   map[string]command.NodeState // of nodes that are or were not active
+	replicas map[uint32][]command.Replica // by group
 	leases   map[string]*Lease
 	sessions sessionTable
 	issued   [2]uint64 // newest session id: ordinary, durable
@@ -35,6 +37,7 @@ func emptyView() *View {
 	return &View{
 		tables: map[schema.TableID]*schema.Table{}, names: map[schema.Name]*schema.Table{}, cutoffs: map[schema.TableID]int64{},
 		contexts: map[string][]schema.Record{}, imports: map[string]*Import{}, nodes: map[string]*command.Node{}, leases: map[string]*Lease{},
+		states: map[string]command.NodeState{}, replicas: map[uint32][]command.Replica{},
 	}
 }
 
@@ -113,6 +116,18 @@ func (v *View) Imports() []*Import { return sorted(v.imports) }
 
 // Nodes are the records of all nodes, by id.
 func (v *View) Nodes() []*command.Node { return sorted(v.nodes) }
+
+// Node finds the record of a node.
+func (v *View) Node(id string) (*command.Node, bool) {
+	n, ok := v.nodes[id]
+	return n, ok
+}
+
+// NodeState is what is wanted of a node.
+func (v *View) NodeState(id string) command.NodeState { return v.states[id] }
+
+// Replicas are the members of a group as they were last recorded: 0 is the meta group, n + 1 is shard n.
+func (v *View) Replicas(group uint32) []command.Replica { return v.replicas[group] }
 
 // Lease finds a lease. It is held only while its Deadline is not before LogTime.
 func (v *View) Lease(name string) (*Lease, bool) {

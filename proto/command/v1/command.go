@@ -71,6 +71,8 @@ const (
 	KindPutImport     Kind = 40
 	KindPutNode       Kind = 41
 	KindLease         Kind = 42
+	KindSetNodeState  Kind = 43
+	KindSetReplicas   Kind = 44
 )
 
 var kindNames = map[Kind]string{
@@ -79,7 +81,7 @@ var kindNames = map[Kind]string{
 	KindSetSlots: "SetSlots", KindBootstrap: "Bootstrap", KindOpenSession: "OpenSession", KindKeepAlive: "KeepAlive",
 	KindCloseSession: "CloseSession", KindCreateTable: "CreateTable", KindAlterTable: "AlterTable",
 	KindTruncateTable: "TruncateTable", KindSetContext: "SetContext", KindPutImport: "PutImport", KindPutNode: "PutNode",
-	KindLease: "Lease",
+	KindLease: "Lease", KindSetNodeState: "SetNodeState", KindSetReplicas: "SetReplicas",
 }
 
 // String is the command's name.
@@ -226,6 +228,10 @@ func blank(kind Kind) Command {
 		return &PutNode{}
 	case KindLease:
 		return &Lease{}
+	case KindSetNodeState:
+		return &SetNodeState{}
+	case KindSetReplicas:
+		return &SetReplicas{}
 	}
 	return nil
 }

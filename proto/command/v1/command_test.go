@@ -57,6 +57,8 @@ func examples() []Command {
 		&PutImport{Timed: at, Principal: "ann", Import: Import{ID: "i1", Table: 7, TableName: "t", FileHash: "ab", Mapping: "a=1", Chunking: "1000", Session: 5, ChunksDone: 3, RowsCounted: 1, RowsRejected: 2, Complete: true}, IfVersion: 4, Again: true},
 		&PutNode{at, Node{"n1", "127.0.0.1:7481", "127.0.0.1:7480", "v1", true}},
 		&Lease{Timed: at, Op: Renew, Name: "retention", Holder: "n1", Fence: 12, TTL: 10_000},
+		&SetNodeState{at, "n1", NodeDraining},
+		&SetReplicas{at, 3, []Replica{{"n1", true}, {"n2", false}}},
 	}
 }
 
