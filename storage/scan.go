@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -80,7 +81,8 @@ type scanner struct {
 	sets    []CodeSet
 	wanted  []int // dimensions of dims and of sets, without repetition
 	columns [][]uint32
-	at      []uint16 // combinations of the rows of a ranked block
+	at      []uint16 // combinations of the rows of a ranked block, if listed
+	listed  bool
 	cycles  []cycle  // of each dimension
 	keep    []uint16 // rows that stay
 	counts  []int64
@@ -153,10 +155,7 @@ func (sc *scanner) outer(d int, code uint32) uint32 {
 // chunk fills sc.out with the cells of c that are not zero and pass.
 func (sc *scanner) chunk(p part, c *cells) {
 	n := len(c.counts)
-	at := c.list(sc.at)
-	if at != nil {
-		sc.at = at
-	}
+	sc.listed = false
 	for _, d := range sc.wanted {
 		col := sc.column(d, n)
 		switch {
@@ -263,9 +262,12 @@ func (sc *scanner) pick(l *denseLayout, first uint64, d int, c *cells, col []uin
 		clear(col)
 	case l.stride[d] >= runMin:
 		l.pickEqual(first, d, c, col)
-	case l.stride[d] == 1 && l.cap[d] >= runMin:
-		l.pickRising(first, d, c, sc.at, col)
+	case l.stride[d] == 1 && l.cap[d] >= rankBits: // so that codes begin again once in a word at most
+		sc.columns[d] = l.pickRising(first, d, c, col)
 	default:
+		if !sc.listed {
+			sc.at, sc.listed = c.list(sc.at), true
+		}
 		sc.cycles[d].pick(l, first, d, sc.at, col)
 	}
 }
@@ -305,25 +307,59 @@ func (l *denseLayout) pickEqual(first uint64, d int, c *cells, col []uint32) {
 	stride, caps := l.stride[d], uint64(l.cap[d])
 	for from, n := 0, first/stride; from < len(col); n++ {
 		to := c.before((n+1)*stride - first)
-		code := l.lo[d] + uint32(n%caps)
-		for i := from; i < to; i++ {
-			col[i] = code
-		}
+		fillEqual(col[from:to], l.lo[d]+uint32(n%caps))
 		from = to
 	}
 }
 
-// pickRising is pick for the dimension whose code rises by one with every combination, and begins again after long runs.
-func (l *denseLayout) pickRising(first uint64, d int, c *cells, at []uint16, col []uint32) {
-	caps := uint64(l.cap[d])
-	for from, n := 0, first/caps; from < len(col); n++ {
-		to := c.before((n+1)*caps - first)
-		base := l.lo[d] + uint32(first-n*caps)
-		run := col[from:to]
-		for i, o := range at[from:to] {
-			run[i] = base + uint32(o)
+// fillEqual writes one code all over col.
+func fillEqual(col []uint32, code uint32) {
+	once := col[:min(len(col), 16)]
+	for i := range once {
+		once[i] = code
+	}
+	for n := len(once); n > 0 && n < len(col); n *= 2 {
+		copy(col[n:], col[:n])
+	}
+}
+
+// pickRising is pick for the dimension whose code rises by one with every combination, and begins again after long runs. It returns col,
+// in other memory if it needed room.
+func (l *denseLayout) pickRising(first uint64, d int, c *cells, col []uint32) []uint32 {
+	n := len(col)
+	const room = rankBits + 4
+	col = slices.Grow(col[:0], n+room)[:n+room]
+	lo, caps := l.lo[d], l.cap[d]
+	code := uint32(first % uint64(caps)) // of the first combination of the word
+	for _, x := range c.ranks {
+		to := col[x.before:][:room]
+		if code+rankBits <= caps {
+			writeRising(to, x.bits, lo+code)
+		} else { // the codes begin again within the word
+			head := uint64(1)<<(caps-code) - 1
+			writeRising(to, x.bits&head, lo+code)
+			writeRising(to[bits.OnesCount64(x.bits&head):], x.bits&^head, lo+code-caps)
 		}
-		from = to
+		for code += rankBits; code >= caps; code -= caps {
+		}
+	}
+	return col[:n]
+}
+
+// writeRising writes base + i for each bit i, four at a time without asking after each whether there is one: to has room for what is too
+// much, which the next word writes over.
+func writeRising(to []uint32, rest uint64, base uint32) {
+	for len(to) >= 4 && rest != 0 {
+		four := to[:4]
+		four[0] = base + uint32(bits.TrailingZeros64(rest))
+		rest &= rest - 1
+		four[1] = base + uint32(bits.TrailingZeros64(rest))
+		rest &= rest - 1
+		four[2] = base + uint32(bits.TrailingZeros64(rest))
+		rest &= rest - 1
+		four[3] = base + uint32(bits.TrailingZeros64(rest))
+		rest &= rest - 1
+		to = to[4:]
 	}
 }
 
