@@ -61,10 +61,11 @@ func TestModesAgree(t *testing.T) {
 		}
 		for _, f := range plan.Tests() {
 			from := strings.Replace(f.Example, " FROM ", " AS r FROM ", 1)
-			if strings.Contains(from, "FROM trial") {
-				from += " WHERE site = 'x'"
+			only := map[bool]string{true: "site = 'y'", false: "dept = 'B'"}[strings.Contains(from, "FROM trial")]
+			if strings.Contains(from, "WHERE") {
+				from += " AND " + only
 			} else {
-				from += " WHERE dept = 'B'"
+				from += " WHERE " + only
 			}
 			for what, text := range map[string]string{"all": f.Example, "one": from} {
 				for _, mode := range []string{"auto", "local", "sums", "margins", "cells"} {

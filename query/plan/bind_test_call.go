@@ -45,6 +45,12 @@ func (b *exprBinder) testArguments(c *sql.Call, name string, a *Aggregate) error
 	for _, arg := range c.Args {
 		option := -1
 		switch {
+		case arg.Name != "" && place < len(t.Cats) && arg.Name == t.Cats[place].Name:
+			place++
+			if err := b.category(arg.Value, name, a); err != nil {
+				return err
+			}
+			continue
 		case arg.Name != "":
 			option = slices.IndexFunc(t.Options, func(o Option) bool { return o.Name == arg.Name })
 			if option < 0 {
