@@ -152,8 +152,8 @@ func statistics[T any, P mergeable[T]](s Sums) P { return s.(*summed[T, P]).P }
 
 // The tests by name and alias; built once, never changed.
 var (
-	allTests = slices.Concat(independenceTests, exactTests, fourfoldTests, oneWayTests, pairedTests, strataTests, ordinalTests)
-	scalars  = slices.Concat(independenceScalars, exactScalars, fourfoldScalars, oneWayScalars, pairedScalars, strataScalars, ordinalScalars)
+	allTests = slices.Concat(independenceTests, exactTests, fourfoldTests, oneWayTests, pairedTests, strataTests, ordinalTests, changeTests)
+	scalars  = slices.Concat(independenceScalars, exactScalars, fourfoldScalars, oneWayScalars, pairedScalars, strataScalars, ordinalScalars, changeScalars)
 
 	testsByName   = map[string]*Test{}
 	scalarsByName = map[string]*Scalar{}
