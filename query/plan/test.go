@@ -152,7 +152,7 @@ func statistics[T any, P mergeable[T]](s Sums) P { return s.(*summed[T, P]).P }
 
 // The tests by name and alias; built once, never changed.
 var (
-	allTests = slices.Concat(independenceTests, exactTests, fourfoldTests, oneWayTests, pairedTests, strataTests, ordinalTests, changeTests)
+	allTests = slices.Concat(independenceTests, exactTests, fourfoldTests, oneWayTests, pairedTests, strataTests, ordinalTests, changeTests, anytimeTests)
 	scalars  = slices.Concat(independenceScalars, exactScalars, fourfoldScalars, oneWayScalars, pairedScalars, strataScalars, ordinalScalars, changeScalars)
 
 	testsByName   = map[string]*Test{}
