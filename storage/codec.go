@@ -49,6 +49,7 @@ func unseal(key, value []byte) ([]byte, error) {
 type blockEncoder struct {
 	buf   []byte
 	order []cellAt
+	fresh []cellAt
 }
 
 type cellAt struct {
@@ -74,27 +75,46 @@ func (e *blockEncoder) encode(key []byte, c *cells) []byte {
 }
 
 func (e *blockEncoder) sparse(c *cells) {
-	e.order = e.order[:0]
-	last, rising := uint64(0), true // as they are in a block that was read back and has no new cell
-	for i, v := range c.counts {
-		if v != 0 {
-			key := c.keys[i]
-			rising, last = rising && key >= last, key
-			e.order = append(e.order, cellAt{key, int32(i)})
-		}
-	}
-	if !rising {
-		slices.SortFunc(e.order, func(a, b cellAt) int { return cmp.Compare(a.key, b.key) })
-	}
+	e.inOrder(c)
 	b := appendWidths(e.buf, c.pack)
 	b = binary.AppendUvarint(b, uint64(len(e.order)))
-	last = 0
+	last := uint64(0)
 	for _, x := range e.order {
 		b = binary.AppendUvarint(b, x.key-last)
 		b = binary.AppendVarint(b, c.counts[x.at])
 		last = x.key
 	}
 	e.buf = b
+}
+
+// inOrder lists the cells of c by key. Those that were read back stand in order already, and new ones behind them.
+func (e *blockEncoder) inOrder(c *cells) {
+	e.order = e.order[:0]
+	old, last := 0, uint64(0) // as many cells are in order
+	for i, v := range c.counts {
+		if v == 0 {
+			continue
+		}
+		key := c.keys[i]
+		if old == len(e.order) && key >= last {
+			old, last = old+1, key
+		}
+		e.order = append(e.order, cellAt{key, int32(i)})
+	}
+	if old == len(e.order) {
+		return
+	}
+	fresh := append(e.fresh[:0], e.order[old:]...)
+	slices.SortFunc(fresh, func(a, b cellAt) int { return cmp.Compare(a.key, b.key) })
+	e.fresh = fresh
+	for at := len(e.order) - 1; len(fresh) > 0; at-- {
+		if n := len(fresh) - 1; old == 0 || e.order[old-1].key < fresh[n].key {
+			e.order[at], fresh = fresh[n], fresh[:n]
+		} else {
+			old--
+			e.order[at] = e.order[old]
+		}
+	}
 }
 
 func (e *blockEncoder) manyWords(c *cells) {

@@ -147,11 +147,31 @@ func (c *cells) index() { c.grow(len(c.counts)) }
 
 // reindex enters all cells into an empty index.
 func (c *cells) reindex() {
+	if c.pack.words == 1 {
+		c.reindexWords()
+		return
+	}
 	var codes [32]uint32
 	words, dims := c.pack.words, len(c.pack.dims)
 	for n := range c.counts {
 		c.pack.unpack(c.keys[n*words:(n+1)*words], codes[:dims])
 		c.link(hashCodes(codes[:dims]), n)
+	}
+}
+
+// reindexWords is reindex for keys of one word, which it hashes where they are.
+func (c *cells) reindexWords() {
+	var masks [32]uint64
+	dims := c.pack.dims
+	for d, x := range dims {
+		masks[d&31] = 1<<(x.width&63) - 1
+	}
+	for n, key := range c.keys {
+		var h uint64
+		for d, x := range dims {
+			h += key >> (x.shift & 63) & masks[d&31] * hashFactors[d&31]
+		}
+		c.link(finishHash(h), n)
 	}
 }
 
