@@ -60,7 +60,7 @@ type Client struct {
 const messageBytesMax = 64 << 20 // of answers; the server bounds what it sends
 
 // Open connects to one of the targets ("quipu://host:port,host:port", or just "host:port") and opens a session. It waits for the
-// first answer of a server until ctx ends.
+// first answer of a server until ctx ends. On a server without room on its disk the client can read, and what it counts waits for a session.
 func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c := &Client{opts: defaults(), tables: map[string]*Table{}, clock: make(chan struct{})}
 	for _, o := range opts {
@@ -77,7 +77,7 @@ func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c.records, c.imports = apiv1.NewContextsClient(c.conn), apiv1.NewImportsClient(c.conn)
 	c.catalog, c.cluster = apiv1.NewCatalogClient(c.conn), apiv1.NewClusterClient(c.conn)
 	s, err := c.openSession(ctx, c.opts.durable, grpc.WaitForReady(true))
-	if err != nil {
+	if err != nil && !errors.Is(err, &Error{Code: "DISK_FULL"}) {
 		return nil, errors.Join(err, c.conn.Close())
 	}
 	c.start(s)

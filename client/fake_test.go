@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,6 +27,7 @@ type fake struct {
 	events    []int64
 	applied   map[[2]uint64]bool // (session, seq) that were counted
 	sessions  uint64
+	full      int // sessions that are refused for want of room before one is opened
 	streams   int
 	dead      map[uint64]bool
 	maxOpen   uint64     // largest seq − ack_up_to seen
@@ -57,6 +59,14 @@ func newFake(t testing.TB) (*fake, string) {
 func (f *fake) Open(context.Context, *apiv1.OpenSessionRequest) (*apiv1.OpenSessionResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full > 0 {
+		f.full--
+		st, err := status.New(codes.ResourceExhausted, "no room").WithDetails(&errdetails.ErrorInfo{Reason: "DISK_FULL"})
+		if err != nil {
+			return nil, err
+		}
+		return nil, st.Err()
+	}
 	f.sessions++
 	return &apiv1.OpenSessionResponse{Session: f.sessions, TtlMs: 600_000, ClusterId: "fake"}, nil
 }
