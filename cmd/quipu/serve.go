@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/quipudb/quipu/server"
 	"github.com/spf13/cobra"
@@ -79,8 +80,16 @@ func serve(cmd *cobra.Command, cfg server.Config, address, postgres string) erro
 		return errors.Join(err, s.Close())
 	case err := <-halted:
 		// Nothing is written any more: what is not in the log was not acknowledged.
-		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w", err)
+		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w%s", err, mend(err))
 	}
+}
+
+// mend says what to do about what stopped a node, where that is plain.
+func mend(err error) string {
+	if errors.Is(err, syscall.ENOSPC) {
+		return " (make room there and start the node again: it has what it acknowledged)"
+	}
+	return ""
 }
 
 // servePostgres opens the port for PostgreSQL clients and gives what is to be said of it. If nobody asked for the usual port and another
