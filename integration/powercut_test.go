@@ -16,25 +16,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is an ext4 file system in an image file. cut ends it as a power cut would: what was not synced is gone.
+// disk is an ext4 file system in an image file, of which nothing is kept back for root. cut ends it as a power cut would: what was not
+// synced is gone.
 type disk struct {
 	t          *testing.T
 	image, dir string
 }
 
-func newDisk(t *testing.T) *disk {
+func newDisk(t *testing.T, size string) *disk {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("a power cut needs root: it mounts a file system of its own and shuts it down")
+		t.Skip("this test needs root: it mounts a file system of its own")
 	}
 	for _, tool := range []string{"mkfs.ext4", "mount", "umount"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("a power cut needs %s", tool)
+			t.Skipf("this test needs %s, to mount a file system of its own", tool)
 		}
 	}
 	d := &disk{t: t, image: filepath.Join(t.TempDir(), "disk.img"), dir: t.TempDir()}
-	d.must("truncate", "-s", "3G", d.image)
-	d.must("mkfs.ext4", "-qF", d.image)
+	d.must("truncate", "-s", size, d.image)
+	d.must("mkfs.ext4", "-qF", "-m", "0", d.image)
 	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
 		t.Skipf("this machine mounts no loop device: %v %s", err, out)
 	}
@@ -86,7 +87,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 
 // powerCut ends at the first cut after which something is wrong.
 func powerCut(t *testing.T, binary string, cuts int) (wrong findings) {
-	d := newDisk(t)
+	d := newDisk(t, "3G")
 	n := startNodeOf(t, binary, filepath.Join(d.dir, "data"))
 	t.Cleanup(n.kill)
 	query(t, n.open(), "CREATE TABLE ledger (writer text, cell text)")
