@@ -36,6 +36,7 @@ var table = []entry{
 	{"storage.ErrNewerFormat", storage.ErrNewerFormat, errcode.NotSupported},
 	{"storage.ErrDimensions", storage.ErrDimensions, errcode.InvalidOption},
 	{"storage.ErrStream", storage.ErrStream, errcode.Corrupt},
+	{"replica.ErrRemoved", replica.ErrRemoved, errcode.Unavailable},
 	{"raftlog.ErrInUse", raftlog.ErrInUse, errcode.Unavailable},
 	{"raftlog.ErrCorrupt", raftlog.ErrCorrupt, errcode.Corrupt},
 	{"raftlog.ErrNotFound", raftlog.ErrNotFound, errcode.Internal},

@@ -1,0 +1,241 @@
+// Package membership is how the nodes of a cluster run their Raft groups: both ends of the service of that name on the peer port. A client
+// names a node by its id and never by an address; the transport finds the one and makes sure of the other.
+//
+//	server := membership.NewServer(node, logger)
+//	go server.Serve(adminLayer)
+//	client := membership.NewClient(adminLayer)
+//	vote, err := client.Confirm(ctx, "n-8c1f03aa", transport.Shard(3))
+package membership
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/quipudb/quipu/fsm/meta"
+	"github.com/quipudb/quipu/proto/command/v1"
+	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/errcode/known"
+	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/transport"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Protocol is the version of the service that this release speaks. A node of another one does not join.
+const Protocol = 1
+
+// messageMax bounds one message: a log entry and what stands around it.
+const messageMax = 1 << 20
+
+// Time after which a silent connection is asked for a sign, and how long it has to give one.
+const (
+	aliveEvery = 10 * time.Second
+	aliveWait  = 5 * time.Second
+)
+
+// NewServer serves the cluster's own nodes.
+func NewServer(s peerv1.MembershipServer, log *slog.Logger) *grpc.Server {
+	g := newServer(log)
+	peerv1.RegisterMembershipServer(g, s)
+	return g
+}
+
+// NewEntrance serves nodes that want to join.
+func NewEntrance(s peerv1.EntranceServer, log *slog.Logger) *grpc.Server {
+	g := newServer(log)
+	peerv1.RegisterEntranceServer(g, s)
+	return g
+}
+
+func newServer(log *slog.Logger) *grpc.Server {
+	return grpc.NewServer(grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(messageMax), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: aliveEvery / 2, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					log.Error("request of a peer panicked", "method", info.FullMethod, "panic", p, "stack", string(debug.Stack()))
+					err = errcode.New(errcode.Internal, "the peer failed on this request")
+				}
+				if err != nil {
+					err = known.From(err)
+				}
+			}()
+			return handler(ctx, req)
+		}))
+}
+
+// Client talks to the nodes of the cluster. Close it.
+type Client struct {
+	dial func(ctx context.Context, node string) (net.Conn, error)
+
+	mu     sync.Mutex // guards the fields below
+	conns  map[string]*grpc.ClientConn
+	closed bool
+}
+
+// NewClient dials through a layer of the node's mux.
+func NewClient(layer *transport.Layer) *Client {
+	return &Client{dial: layer.DialContext, conns: map[string]*grpc.ClientConn{}}
+}
+
+// Close ends every connection.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, conn := range c.conns {
+		_ = conn.Close() // calls in flight fail with UNAVAILABLE
+	}
+	clear(c.conns)
+}
+
+func connect(node string, dial func(context.Context, string) (net.Conn, error)) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+node, grpc.WithTransportCredentials(insecure.NewCredentials()), // the mux brings TLS
+		grpc.WithContextDialer(dial), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveEvery, Timeout: aliveWait, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: aliveWait,
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}))
+}
+
+// Node is the service of a node.
+func (c *Client) Node(node string) (peerv1.MembershipClient, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errcode.New(errcode.Closing, "the node is stopping")
+	}
+	conn := c.conns[node]
+	if conn == nil {
+		var err error
+		if conn, err = connect(node, c.dial); err != nil {
+			return nil, err
+		}
+		c.conns[node] = conn
+	}
+	return peerv1.NewMembershipClient(conn), nil
+}
+
+// call runs one request at a node. Its error is an *errcode.Error.
+func call[T any](c *Client, node string, f func(peerv1.MembershipClient) (T, error)) (T, error) {
+	s, err := c.Node(node)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	out, err := f(s)
+	if err != nil {
+		return out, errcode.From(err)
+	}
+	return out, nil
+}
+
+// Term asks a node for its term and leader of a group. Member is false if it has no replica of it.
+func (c *Client) Term(ctx context.Context, node string, g transport.Group) (*peerv1.GroupTerm, int64, error) {
+	r, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.ConfirmResponse, error) {
+		return s.Confirm(ctx, &peerv1.ConfirmRequest{Groups: []uint32{uint32(g)}})
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(r.Terms) != 1 {
+		return nil, 0, errcode.New(errcode.Internal, "node %s gave %d terms for one group", node, len(r.Terms))
+	}
+	return r.Terms[0], r.ClockMs, nil
+}
+
+// Confirm asks a voter for its word. A node without a replica of the group has none to give.
+func (c *Client) Confirm(ctx context.Context, node string, g transport.Group) (replica.Vote, error) {
+	t, clock, err := c.Term(ctx, node, g)
+	if err != nil {
+		return replica.Vote{}, err
+	}
+	if !t.Member {
+		return replica.Vote{}, errcode.New(errcode.Unavailable, "node %s has no replica of group %s", node, g)
+	}
+	return replica.Vote{Term: t.Term, Clock: clock}, nil
+}
+
+// Report asks a node for its groups.
+func (c *Client) Report(ctx context.Context, node string, r *peerv1.ReportRequest) (*peerv1.ReportResponse, error) {
+	return call(c, node, func(s peerv1.MembershipClient) (*peerv1.ReportResponse, error) { return s.Report(ctx, r) })
+}
+
+// Open makes an empty replica of a group on a node.
+func (c *Client) Open(ctx context.Context, node string, g transport.Group) error {
+	_, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.MemberResponse, error) {
+		return s.Open(ctx, &peerv1.MemberRequest{Group: uint32(g)})
+	})
+	return err
+}
+
+// CloseMember ends and deletes a node's replica of a group.
+func (c *Client) CloseMember(ctx context.Context, node string, g transport.Group) error {
+	_, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.MemberResponse, error) {
+		return s.Close(ctx, &peerv1.MemberRequest{Group: uint32(g)})
+	})
+	return err
+}
+
+// Change asks the leader of a group for one step.
+func (c *Client) Change(ctx context.Context, leader string, a placement.Action) error {
+	_, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ChangeResponse, error) {
+		return s.Change(ctx, &peerv1.ChangeRequest{Group: a.Group, Kind: uint32(a.Kind), Node: a.Node})
+	})
+	return err
+}
+
+// ReadMeta asks the meta leader for a read index.
+func (c *Client) ReadMeta(ctx context.Context, leader string) (uint64, error) {
+	r, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ReadMetaResponse, error) {
+		return s.ReadMeta(ctx, &peerv1.ReadMetaRequest{})
+	})
+	return r.GetIndex(), err
+}
+
+// ProposeMeta has the meta leader propose a command.
+func (c *Client) ProposeMeta(ctx context.Context, leader string, cmd command.Command) (*meta.Result, error) {
+	frame, err := command.Encode(cmd)
+	if err != nil {
+		return nil, errcode.New(errcode.TooLarge, "%v does not fit into one log entry: %w", cmd.Kind(), err)
+	}
+	r, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ProposeMetaResponse, error) {
+		return s.ProposeMeta(ctx, &peerv1.ProposeMetaRequest{Command: frame})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return decodeResult(r)
+}
+
+// Follow has the leader of a shard apply the catalog of a revision.
+func (c *Client) Follow(ctx context.Context, leader string, shard schema.ShardID, revision uint64) error {
+	_, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.FollowResponse, error) {
+		return s.Follow(ctx, &peerv1.FollowRequest{Shard: uint32(shard), Revision: revision})
+	})
+	return err
+}
+
+// Join asks a member, by its address, to take this node in.
+func Join(ctx context.Context, opts transport.Options, address string, r *peerv1.JoinRequest) (*peerv1.JoinResponse, error) {
+	conn, err := connect(address, func(ctx context.Context, address string) (net.Conn, error) {
+		return transport.DialJoin(ctx, opts, address)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	out, err := peerv1.NewEntranceClient(conn).Join(ctx, r)
+	if err != nil {
+		return nil, errcode.From(err)
+	}
+	return out, nil
+}
