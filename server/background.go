@@ -14,31 +14,46 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-// followAll brings every shard to the present metadata.
-func (n *Node) followAll(ctx context.Context) error {
-	v := n.view()
-	for _, s := range n.shards {
-		if err := s.follow(ctx, v); err != nil {
-			return fmt.Errorf("shard %d follows the catalog: %w", s.id, err)
+// led are the shards whose leader is here.
+func (n *Node) led() (led []*shard) {
+	for _, s := range n.held() {
+		if _, err := s.replica.Leading(); err == nil {
+			led = append(led, s)
 		}
 	}
-	return n.followSessions(ctx, v)
+	return led
 }
 
-// followSessions tells the shards which sessions have ended.
-func (n *Node) followSessions(ctx context.Context, v *view) error {
-	dead := v.DeadSessions()
-	for _, s := range n.shards {
-		c := *dead
-		if _, err := s.command(ctx, &c); err != nil {
-			return fmt.Errorf("shard %d learns of ended sessions: %w", s.id, err)
+// followLed brings every shard that is led here to the present metadata. Each shard is followed by its own leader alone.
+func (n *Node) followLed(ctx context.Context) error {
+	return n.eachLed(ctx, func(s *shard) error { return s.followView(ctx, n.view) })
+}
+
+// eachLed runs f for every shard that is led here. One that is not any more is its new leader's.
+func (n *Node) eachLed(ctx context.Context, f func(*shard) error) error {
+	var errs []error
+	for _, s := range n.led() {
+		if err := f(s); err != nil && !errors.Is(err, errNotLeader) && ctx.Err() == nil {
+			errs = append(errs, fmt.Errorf("shard %d: %w", s.id, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// followFeed carries what changes in the meta group to the shards. DDL does so itself before it is acknowledged; this is for what a
-// crash in between has left, and for sessions.
+// followNew brings a shard to the present metadata when this node has begun to lead it.
+func (n *Node) followNew(ctx context.Context) {
+	for {
+		select {
+		case <-n.follow:
+			n.warn(ctx, "a shard could not follow the catalog", n.followLed(ctx))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// followFeed carries what changes in the meta group to the shards that are led here. DDL does not rest on it: it asks every leader and
+// waits for the answer.
 func (n *Node) followFeed(ctx context.Context) {
 	sub := n.machine.Feed().Subscribe(n.machine.View().Revision)
 	for {
@@ -49,15 +64,15 @@ func (n *Node) followFeed(ctx context.Context) {
 		if errors.Is(err, meta.ErrGone) {
 			sub = n.machine.Feed().Subscribe(n.machine.View().Revision)
 		}
-		tables, sessions := err != nil, err != nil
+		tables, sessions := err != nil, false
 		for _, c := range changes {
-			tables = tables || c.Kind == meta.TableSet || c.Kind == meta.TableDropped || c.Kind == meta.SlotsSet
+			tables = tables || c.Kind == meta.TableSet || c.Kind == meta.TableDropped || c.Kind == meta.SlotsSet || c.Kind == meta.CutoffSet
 			sessions = sessions || c.Kind == meta.SessionsEnded
 		}
 		if tables {
-			n.warn(ctx, "a shard could not follow the catalog", n.followAll(ctx))
+			n.warn(ctx, "a shard could not follow the catalog", n.followLed(ctx))
 		} else if sessions {
-			n.warn(ctx, "a shard could not learn of ended sessions", n.followSessions(ctx, n.view()))
+			n.warn(ctx, "a shard could not learn of ended sessions", n.eachLed(ctx, func(s *shard) error { return s.followSessions(ctx, n.view) }))
 		}
 	}
 }
@@ -84,8 +99,13 @@ func (n *Node) retain(ctx context.Context) {
 	}
 }
 
+// dropOldWindows moves the cutoffs of the tables, if this node leads the meta group, and returns when every shard has dropped what lies
+// before them.
 func (n *Node) dropOldWindows(ctx context.Context) error {
-	v := n.view()
+	if _, err := n.meta.Leading(); err != nil {
+		return nil
+	}
+	v, moved := n.view(), uint64(0)
 	for _, t := range v.Tables() {
 		if t.Retention == 0 || t.Window == 0 {
 			continue
@@ -95,18 +115,17 @@ func (n *Node) dropOldWindows(ctx context.Context) error {
 		before := t.Bucket(now - t.Retention.Milliseconds())
 		cutoff, ok := v.Cutoff(t.ID)
 		if !ok || cutoff < before {
-			if _, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before}); err != nil {
+			r, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before})
+			if err != nil {
 				return err
 			}
-			cutoff = before
-		}
-		for _, s := range n.shards {
-			if err := s.dropWindows(ctx, t.ID, cutoff); err != nil {
-				return err
-			}
+			moved = r.Index
 		}
 	}
-	return nil
+	if moved == 0 {
+		return nil
+	}
+	return n.everywhere(ctx, moved)
 }
 
 // disk watches the free space of the data directory, so that asking costs nothing.

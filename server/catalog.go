@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
@@ -51,17 +52,23 @@ func (n *Node) CreateTable(ctx context.Context, principal string, t *schema.Tabl
 	if err != nil && !(ifNotExists && errors.Is(err, errcode.New(errcode.Exists, ""))) {
 		return nil, err
 	}
-	return r.Table, n.everywhere(ctx, r.Table)
+	return r.Table, n.everywhere(ctx, r.Index)
 }
 
-// everywhere makes every shard apply a definition: only then is DDL acknowledged.
-func (n *Node) everywhere(ctx context.Context, t *schema.Table) error {
-	for _, s := range n.shards {
-		if err := s.setTable(ctx, t); err != nil {
-			return fmt.Errorf("table %q is in the catalog, but not on every shard yet: %w", t.Name.Table, err)
-		}
+// everywhere makes every shard apply the catalog of a revision: only then is DDL acknowledged.
+func (n *Node) everywhere(ctx context.Context, revision uint64) error {
+	shards := n.allShards()
+	errs := make([]error, len(shards))
+	var wg sync.WaitGroup
+	for i, id := range shards {
+		wg.Go(func() {
+			if err := n.followAt(ctx, id, revision); err != nil {
+				errs[i] = fmt.Errorf("the change is in the catalog, but shard %d has not taken it in yet: %w", id, err)
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // AlterTable changes a table and returns when every shard has the new version.
@@ -85,7 +92,7 @@ func (n *Node) AlterTable(ctx context.Context, principal string, name schema.Nam
 	if err != nil {
 		return nil, err
 	}
-	return r.Table, n.everywhere(ctx, r.Table)
+	return r.Table, n.everywhere(ctx, r.Index)
 }
 
 // DropTable ends a table and its counts.
@@ -97,15 +104,11 @@ func (n *Node) DropTable(ctx context.Context, principal string, name schema.Name
 		}
 		return err
 	}
-	if _, err := n.metaCommand(ctx, &command.DropTable{ID: t.ID, By: principal}); err != nil {
+	r, err := n.metaCommand(ctx, &command.DropTable{ID: t.ID, By: principal})
+	if err != nil {
 		return err
 	}
-	for _, s := range n.shards {
-		if err := s.dropTable(ctx, t.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return n.everywhere(ctx, r.Index)
 }
 
 // TruncateTable empties a table: it goes on under a new id.
@@ -118,13 +121,5 @@ func (n *Node) TruncateTable(ctx context.Context, principal string, name schema.
 	if err != nil {
 		return nil, err
 	}
-	if err := n.everywhere(ctx, r.Table); err != nil {
-		return nil, err
-	}
-	for _, s := range n.shards {
-		if err := s.dropTable(ctx, t.ID); err != nil {
-			return nil, err
-		}
-	}
-	return r.Table, nil
+	return r.Table, n.everywhere(ctx, r.Index)
 }

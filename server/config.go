@@ -6,12 +6,16 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/quipudb/quipu/server/placement"
 )
 
 // Config says where a node lives and what it may use. DataDir is required.
@@ -21,9 +25,27 @@ type Config struct {
 	CellMemory int64 // bytes for cells, dictionaries and sessions. Default a quarter of the machine's memory
 	DiskFree   int64 // bytes below which writes are refused. Default 512 MiB; negative: no bound
 
+	Peer Peer // how other nodes reach this one, and it them
+
 	Now    func() time.Time // default time.Now
 	Halt   func(error)      // called once when the node can no longer keep its promises; the node stops serving by itself
 	Logger *slog.Logger     // default: discard
+}
+
+// Peer is a node's side of a cluster of several. The zero value is a node that nobody can reach.
+type Peer struct {
+	Listen    string // address for other nodes, a loopback one in this release; empty: none
+	Optional  bool   // go without if Listen is taken by another program; only for a node that is its whole cluster
+	Advertise string // address that other nodes dial. Default the one that is listened on
+	Join      string // peer address of any member of the cluster that a new node is to join
+	API       string // address that clients dial, for the record
+
+	Timeout   time.Duration     // without a leader's heartbeat before an election. Default 1 s
+	Placement placement.Options // when replicas and leaders are moved
+	Every     time.Duration     // the controller looks at the cluster as often. Default 2 s
+
+	ListenFunc func(address string) (net.Listener, error)                  // default TCP
+	DialFunc   func(ctx context.Context, address string) (net.Conn, error) // default TCP
 }
 
 const (
@@ -31,6 +53,8 @@ const (
 	shardsMax       = 64
 	cellMemoryMin   = 16 << 20
 	diskFreeDefault = 512 << 20
+	controlEvery    = 2 * time.Second
+	steadyMin       = 10 * time.Second
 )
 
 func (c Config) complete() (Config, error) {
@@ -49,6 +73,18 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.DiskFree == 0 {
 		c.DiskFree = diskFreeDefault
+	}
+	if c.Peer.Timeout == 0 {
+		c.Peer.Timeout = time.Second
+	}
+	if c.Peer.Every == 0 {
+		c.Peer.Every = controlEvery
+	}
+	if c.Peer.Placement.SteadyMin == 0 {
+		c.Peer.Placement.SteadyMin = steadyMin
+	}
+	if c.Peer.ListenFunc == nil {
+		c.Peer.ListenFunc = listen
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -23,7 +23,8 @@ type identity struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster"` // 32 hexadecimal digits
 	Shards  int    `json:"shards"`
-	Unborn  bool   `json:"unborn,omitempty"` // the bootstrap has not ended: groups may be missing, and nothing was ever acknowledged
+	Unborn  bool   `json:"unborn,omitempty"`  // the bootstrap has not ended: groups may be missing, and nothing was ever acknowledged
+	Joining bool   `json:"joining,omitempty"` // no cluster has answered yet: cluster and shards are not known
 }
 
 const identityFile = "node.json"
@@ -45,6 +46,9 @@ func readIdentity(dir string) (id identity, ok bool, err error) {
 		return identity{}, false, fmt.Errorf("server: %s says format %d; this program reads format %d and changes nothing (use the release that wrote it, or a newer one)",
 			path, id.Format, formatVersion)
 	}
+	if id.Joining && id.Node != "" {
+		return id, true, nil
+	}
 	if id.Node == "" || len(id.Cluster) != 32 || id.Shards < 1 || id.Shards > shardsMax {
 		return identity{}, false, fmt.Errorf("server: %s is damaged: node, cluster or shards are missing", path)
 	}
@@ -53,11 +57,20 @@ func readIdentity(dir string) (id identity, ok bool, err error) {
 
 // newIdentity is that of a new cluster of one node.
 func newIdentity(shards int) identity {
-	var node [4]byte
 	var cluster [16]byte
-	rand.Read(node[:])
 	rand.Read(cluster[:])
-	return identity{Format: formatVersion, Node: "n-" + hex.EncodeToString(node[:]), Cluster: hex.EncodeToString(cluster[:]), Shards: shards, Unborn: true}
+	return identity{Format: formatVersion, Node: newNodeID(), Cluster: hex.EncodeToString(cluster[:]), Shards: shards, Unborn: true}
+}
+
+// joiningIdentity is that of a new node that is to join a cluster. It chooses its id itself and keeps it, so that asking twice is harmless.
+func joiningIdentity() identity {
+	return identity{Format: formatVersion, Node: newNodeID(), Joining: true}
+}
+
+func newNodeID() string {
+	var node [4]byte
+	rand.Read(node[:])
+	return "n-" + hex.EncodeToString(node[:])
 }
 
 // write makes the identity durable: file, then name, then directory.
@@ -66,12 +79,17 @@ func (id identity) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, identityFile)
+	return writeFile(dir, identityFile, append(b, '\n'))
+}
+
+// writeFile replaces a file of a directory, durably or not at all.
+func writeFile(dir, name string, b []byte) error {
+	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
+	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/quipudb/quipu/fsm/counter"
 	"github.com/quipudb/quipu/fsm/meta"
@@ -10,6 +11,7 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -38,20 +40,43 @@ func (n *Node) View() router.View { return *n.view() }
 
 // Refresh waits until the view here holds everything acknowledged before the call.
 func (n *Node) Refresh(ctx context.Context) error {
-	index, _, err := n.meta.ReadIndex(ctx)
+	index, err := atLeader(ctx, n, transport.Meta, func() (uint64, error) { return n.readMeta(ctx) },
+		func(node string) (uint64, error) { return n.peers.ReadMeta(ctx, node) })
 	if err != nil {
 		return err
 	}
-	snap, err := n.meta.Snapshot(ctx, index)
-	if err != nil {
-		return err
-	}
-	defer snap.Release()
-	return n.meta.Gate().Pass(ctx, snap.Applied().Index)
+	_, err = n.machine.ViewAt(ctx, index)
+	return err
 }
 
-// metaCommand proposes to the meta group and turns a refusal into an error. The result is given in both cases.
+// readMeta is a read index of the meta group, which this node leads.
+func (n *Node) readMeta(ctx context.Context) (uint64, error) {
+	index, _, err := n.meta.ReadIndex(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return index, n.meta.Gate().Pass(ctx, index)
+}
+
+// metaCommand has the meta group's leader propose and turns a refusal into an error. The result is given in both cases, once the view here
+// has it.
 func (n *Node) metaCommand(ctx context.Context, c command.Command) (*meta.Result, error) {
+	r, err := atLeader(ctx, n, transport.Meta, func() (*meta.Result, error) { return n.proposeMeta(ctx, c) },
+		func(node string) (*meta.Result, error) { return n.peers.ProposeMeta(ctx, node, c) })
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.machine.ViewAt(ctx, r.Index); err != nil {
+		return nil, err
+	}
+	if r.Refusal != nil {
+		return r, refusal(r.Refusal)
+	}
+	return r, nil
+}
+
+// proposeMeta proposes to the meta group, which this node leads.
+func (n *Node) proposeMeta(ctx context.Context, c command.Command) (*meta.Result, error) {
 	answer, _, err := n.meta.Propose(ctx, c)
 	if err != nil {
 		return nil, err
@@ -60,27 +85,34 @@ func (n *Node) metaCommand(ctx context.Context, c command.Command) (*meta.Result
 	if !ok {
 		return nil, fmt.Errorf("server: the meta group answered %v with a %T", c.Kind(), answer)
 	}
-	if r.Refusal != nil {
-		return r, refusal(r.Refusal)
-	}
 	return r, nil
 }
 
-func (n *Node) shard(id schema.ShardID) *shard { return n.shards[id] }
-
 // Propose hands a part to the leader of its shard.
 func (n *Node) Propose(id schema.ShardID, p *replica.Part) *replica.Pending {
-	return n.shard(id).proposer.Propose(p)
+	s := n.local(id)
+	if s == nil {
+		return replica.Refused(notHere(id))
+	}
+	return s.proposer.Propose(p)
 }
 
 // Command proposes a single command to a shard.
 func (n *Node) Command(ctx context.Context, id schema.ShardID, c command.Command) (any, error) {
-	return n.shard(id).command(ctx, c)
+	s := n.local(id)
+	if s == nil {
+		return nil, notHere(id)
+	}
+	return s.command(ctx, c)
 }
 
-// CatchUp makes a shard apply the definition of a table.
-func (n *Node) CatchUp(ctx context.Context, id schema.ShardID, t *schema.Table) error {
-	return n.shard(id).setTable(ctx, t)
+func notHere(id schema.ShardID) error {
+	return errcode.New(errcode.NotLeader, "this node has no replica of shard %d", id).After(50 * time.Millisecond)
+}
+
+// CatchUp makes a shard apply the definition of a table, which is in the view here.
+func (n *Node) CatchUp(ctx context.Context, id schema.ShardID, _ *schema.Table) error {
+	return n.followAt(ctx, id, n.machine.View().Revision)
 }
 
 // keyRecord reads a shard's answer to KeyBegin and KeyFinish.
@@ -97,7 +129,7 @@ func keyRecord(answer any) (router.KeyRecord, error) {
 
 // Write counts a batch.
 func (n *Node) Write(ctx context.Context, b *router.Batch) (*router.Result, error) {
-	if err := n.Ready(); err != nil {
+	if err := n.alive(); err != nil {
 		return nil, err
 	}
 	return n.router.Write(ctx, b)

@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/grpc"
 
 	"github.com/quipudb/quipu/fsm/meta"
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/membership"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/router"
@@ -36,26 +38,42 @@ type Node struct {
 	cache  *pebble.Cache
 	memory *storage.Memory
 
+	book     *book
+	listener net.Listener     // of peers; nil: none
+	admin    *transport.Layer // of the membership service
+	peers    *membership.Client
+	services []*grpc.Server
+	served   sync.WaitGroup // of services
+
 	meta    *replica.Replica
 	machine *meta.Machine // of the meta group
-	shards  []*shard
-	router  *router.Router
-	rounds  *rounds.Sequencer
-	own     *ownSession
-	disk    disk
+
+	lifeMu   sync.Mutex // held while a replica of a shard is made or ended
+	groupsMu sync.RWMutex
+	shards   map[schema.ShardID]*shard  // replicas here; guarded by groupsMu
+	hints    map[transport.Group]string // who led groups that have no replica here; guarded by groupsMu
+
+	follow chan struct{} // room for one: a shard led here may lag behind the catalog
+	router *router.Router
+	rounds *rounds.Sequencer
+	here   *rounds.Local // this node's part in rounds
+	own    *ownSession
+	disk   disk
 
 	halted atomic.Pointer[error]
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-// Open starts the node of a data directory. An empty directory becomes a complete cluster of one node. It returns when the node can serve.
+// Open starts the node of a data directory. An empty directory becomes a complete cluster of one node, or a member of the cluster that
+// cfg.Peer.Join names. It returns when the node has joined and, if it is the only one, can serve; Ready says so otherwise.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, began: cfg.Now(), memory: storage.NewMemory(cfg.CellMemory)}
+	n := &Node{cfg: cfg, began: cfg.Now(), memory: storage.NewMemory(cfg.CellMemory), machine: meta.New(),
+		shards: map[schema.ShardID]*shard{}, hints: map[transport.Group]string{}, follow: make(chan struct{}, 1)}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
@@ -67,108 +85,143 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.closeGroups())
 		}
 	}()
-	id, known, err := readIdentity(cfg.DataDir)
-	if err != nil {
+	if err := n.identify(); err != nil {
 		return nil, err
 	}
-	if !known { // written first: a start that dies in the middle of the bootstrap must go on under the same id
-		id = newIdentity(cfg.Shards)
-		if err := id.write(cfg.DataDir); err != nil {
-			return nil, err
-		}
-	}
-	n.id = id
 	n.disk.dir = cfg.DataDir
 	n.disk.least.Store(cfg.DiskFree)
 	n.disk.look()
-	if err := n.openGroups(id.Unborn); err != nil {
+	if err := n.listenPeers(); err != nil {
 		return nil, err
 	}
-	if err := n.begin(ctx, id.Unborn); err != nil {
-		return nil, err
-	}
-	if id.Unborn {
-		n.id.Unborn = false
-		if err := n.id.write(cfg.DataDir); err != nil {
+	if n.id.Joining {
+		if err := n.join(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := n.openGroups(); err != nil {
+		return nil, err
+	}
+	if err := n.servePeers(); err != nil {
+		return nil, err
+	}
+	if err := n.begin(ctx); err != nil {
+		return nil, n.because(err)
 	}
 	return n, n.assemble(ctx)
 }
 
-// openGroups opens the meta group and every shard.
-func (n *Node) openGroups(bootstrap bool) error {
-	cluster, err := transport.ParseClusterID(n.id.Cluster)
+// identify reads who the node is, or makes it somebody.
+func (n *Node) identify() error {
+	id, known, err := readIdentity(n.cfg.DataDir)
 	if err != nil {
 		return err
 	}
-	n.mux = transport.New(transport.Options{ClusterID: cluster, Node: n.id.Node, Logger: n.cfg.Logger})
+	if !known { // written first: a start that dies in the middle must go on under the same id
+		id = newIdentity(n.cfg.Shards)
+		if n.cfg.Peer.Join != "" {
+			id = joiningIdentity()
+		}
+		if err := id.write(n.cfg.DataDir); err != nil {
+			return err
+		}
+	}
+	n.id = id
+	n.book, err = readBook(n.cfg.DataDir)
+	return err
+}
+
+// openGroups opens the meta group and every shard that has a replica here.
+func (n *Node) openGroups() error {
+	if err := n.openPeers(); err != nil {
+		return err
+	}
 	n.cache = pebble.NewCache(64 << 20)
-	o, err := n.group(transport.Meta, "meta", bootstrap)
+	_, mayBeEmpty := n.book.holds(transport.Meta)
+	o, err := n.group(transport.Meta, "meta", mayBeEmpty)
 	if err != nil {
 		return err
 	}
 	o.CommitTimeout = 50 * time.Millisecond
-	n.machine = meta.New()
 	o.Machine, o.LogTime = n.machine, func() int64 { return n.machine.View().LogTime }
-	if n.meta, err = replica.Open(o); err != nil {
+	r, err := replica.Open(o)
+	if err != nil {
 		return err
 	}
+	n.groupsMu.Lock()
+	n.meta = r
+	n.groupsMu.Unlock()
 	for i := range n.id.Shards {
 		id := schema.ShardID(i)
-		o, err := n.group(transport.Shard(id), filepath.Join("shards", strconv.Itoa(i)), bootstrap)
-		if err != nil {
-			return err
+		if holds, mayBeEmpty := n.book.holds(transport.Shard(id)); holds {
+			if err := n.openShard(id, mayBeEmpty); err != nil {
+				return err
+			}
 		}
-		s, err := openShard(id, o)
-		if err != nil {
-			return err
-		}
-		n.shards = append(n.shards, s)
 	}
 	return nil
 }
 
-func (n *Node) group(g transport.Group, dir string, bootstrap bool) (replica.Options, error) {
+// group is what the replicas of a node have in common.
+func (n *Node) group(g transport.Group, dir string, mayBeEmpty bool) (replica.Options, error) {
 	layer, err := n.mux.Open(transport.Raft, g)
 	if err != nil {
 		return replica.Options{}, err
 	}
-	t := transport.NewRaft(layer, transport.RaftOptions{})
 	return replica.Options{
-		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), NodeID: n.id.Node, Bootstrap: bootstrap, Transport: t,
-		Memory: n.memory, Cache: n.cache, Disk: n.disk.check, Now: n.cfg.Now, Halt: n.halt, Logger: n.cfg.Logger,
+		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), NodeID: n.id.Node, Bootstrap: n.id.Unborn, Join: mayBeEmpty, Peers: n.peers,
+		Transport: transport.NewRaft(layer, transport.RaftOptions{}), Memory: n.memory, Cache: n.cache, Disk: n.disk.check,
+		Timeout: n.cfg.Peer.Timeout, Now: n.cfg.Now, Halt: n.halt, Logger: n.cfg.Logger,
 	}, nil
 }
 
 const startTimeout = 2 * time.Minute
 
-// begin waits until every group is led, and gives a new cluster its identity.
-func (n *Node) begin(ctx context.Context, bootstrap bool) error {
+// begin waits until the node knows its cluster. The only node of one serves then; a new cluster gets its identity.
+func (n *Node) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := n.meta.WaitLeading(ctx); err != nil {
-		return n.because(err)
-	}
-	for _, s := range n.shards {
-		if err := s.replica.WaitLeading(ctx); err != nil {
-			return n.because(err)
-		}
-		if err := s.loadVersions(); err != nil {
+	alone := n.meta.Alone()
+	if alone {
+		if err := n.lead(ctx); err != nil {
 			return err
 		}
+	} else if err := n.enter(ctx); err != nil {
+		return err
 	}
-	if bootstrap && n.view().Slots == nil {
-		if err := n.bootstrap(ctx); err != nil {
-			return err
-		}
-	}
-	v := n.view()
-	if v.Slots == nil || v.Cluster() != n.id.Cluster {
+	if v := n.view(); v.Slots == nil || v.Cluster() != n.id.Cluster {
 		return fmt.Errorf("server: %s is of cluster %s, but its meta group is of cluster %q: the directories were mixed",
 			n.cfg.DataDir, n.id.Cluster, v.Cluster())
 	}
-	return n.followAll(ctx)
+	if n.id.Unborn {
+		n.id.Unborn = false
+		if err := n.id.write(n.cfg.DataDir); err != nil {
+			return err
+		}
+	}
+	if !alone {
+		return nil
+	}
+	return n.followLed(ctx)
+}
+
+// lead waits until the only node of a cluster leads its groups.
+func (n *Node) lead(ctx context.Context) error {
+	if err := n.meta.WaitLeading(ctx); err != nil {
+		return err
+	}
+	for _, s := range n.held() {
+		if !s.replica.Alone() {
+			continue
+		}
+		if err := s.replica.WaitLeading(ctx); err != nil {
+			return err
+		}
+	}
+	if n.id.Unborn && n.view().Slots == nil {
+		return n.bootstrap(ctx)
+	}
+	return nil
 }
 
 func (n *Node) bootstrap(ctx context.Context) error {
@@ -182,12 +235,8 @@ func (n *Node) bootstrap(ctx context.Context) error {
 
 // assemble makes what stands on the groups.
 func (n *Node) assemble(ctx context.Context) error {
-	parts := map[schema.ShardID]*shard{}
-	for _, s := range n.shards {
-		parts[s.id] = s
-	}
-	here := rounds.Leaders(parts)
-	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: func(schema.ShardID) (rounds.Participant, error) { return here, nil }})
+	n.here = &rounds.Local{Shard: n.roundShard}
+	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: n.participant})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
 	if err := ctx.Err(); err != nil { // before anything runs in the background
@@ -195,10 +244,9 @@ func (n *Node) assemble(ctx context.Context) error {
 	}
 	background, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.wg.Go(func() { n.followFeed(background) })
-	n.wg.Go(func() { n.retain(background) })
-	n.wg.Go(func() { n.watchDisk(background) })
-	n.wg.Go(func() { n.own.keep(background) })
+	for _, run := range []func(context.Context){n.followFeed, n.followNew, n.retain, n.watchDisk, n.own.keep, n.announce, n.control} {
+		n.wg.Go(func() { run(background) })
+	}
 	return nil
 }
 
@@ -221,23 +269,47 @@ func (n *Node) because(err error) error {
 	return err
 }
 
-// Close ends everything that Open started and makes the state durable.
+// Close hands over what the node leads, ends everything that Open started and makes the state durable.
 func (n *Node) Close() error {
 	n.stop()
 	n.wg.Wait()
+	n.handOver()
 	return n.closeGroups()
 }
 
+// handOver gives the leadership of groups away that have another voter: their writers need not wait for an election then.
+func (n *Node) handOver() {
+	var wg sync.WaitGroup
+	for _, r := range n.replicas() {
+		wg.Go(func() {
+			if err := r.HandOver(); err != nil {
+				n.cfg.Logger.Info("leadership was not handed over", "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func (n *Node) closeGroups() error {
+	for _, s := range n.services {
+		s.Stop()
+	}
+	n.served.Wait()
+	if n.peers != nil {
+		n.peers.Close()
+	}
 	var errs []error
-	for _, s := range n.shards {
+	for _, s := range n.held() {
 		errs = append(errs, s.close())
 	}
 	if n.meta != nil {
 		errs = append(errs, n.meta.Close())
 	}
-	if n.mux != nil {
+	switch {
+	case n.mux != nil:
 		errs = append(errs, n.mux.Close())
+	case n.listener != nil:
+		errs = append(errs, n.listener.Close())
 	}
 	if n.cache != nil {
 		n.cache.Unref()
@@ -247,23 +319,28 @@ func (n *Node) closeGroups() error {
 
 // Ready says why the node cannot serve, or nil.
 func (n *Node) Ready() error {
-	if err := n.halted.Load(); err != nil {
-		return errcode.New(errcode.Unavailable, "the node has stopped: %w", *err)
-	}
-	if _, err := n.meta.Leading(); err != nil {
+	if err := n.alive(); err != nil {
 		return err
 	}
-	for _, s := range n.shards {
-		if _, err := s.replica.Leading(); err != nil {
+	for _, r := range n.replicas() {
+		if err := r.Ready(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// allShards are the ids of every shard.
+// alive says that the node has stopped, or nil.
+func (n *Node) alive() error {
+	if err := n.halted.Load(); err != nil {
+		return errcode.New(errcode.Unavailable, "the node has stopped: %w", *err)
+	}
+	return nil
+}
+
+// allShards are the ids of every shard of the cluster.
 func (n *Node) allShards() []schema.ShardID {
-	ids := make([]schema.ShardID, len(n.shards))
+	ids := make([]schema.ShardID, n.id.Shards)
 	for i := range ids {
 		ids[i] = schema.ShardID(i)
 	}

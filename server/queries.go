@@ -103,7 +103,7 @@ func (d engineDoors) View(ctx context.Context, refresh bool) (plan.Catalog, erro
 }
 
 // Shards is the number of data groups.
-func (d engineDoors) Shards() int { return len(d.n.shards) }
+func (d engineDoors) Shards() int { return d.n.id.Shards }
 
 // Snapshot takes the shards at one instant. On one node a weaker level saves nothing but the round.
 func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, error) {
@@ -133,13 +133,17 @@ func (d engineDoors) waitFor(ctx context.Context, receipt string) error {
 		shard, index, ok := strings.Cut(strings.TrimSpace(part), ":")
 		id, err1 := strconv.ParseUint(shard, 10, 32)
 		at, err2 := strconv.ParseUint(index, 10, 64)
-		if !ok || err1 != nil || err2 != nil || int(id) >= len(d.n.shards) {
+		if !ok || err1 != nil || err2 != nil || int(id) >= d.n.id.Shards {
 			return errcode.New(errcode.InvalidOption, "quipu.min_index %q is not of the form shard:index,shard:index", receipt)
 		}
-		if at > d.n.shards[id].replica.CommitIndex() {
+		s := d.n.local(schema.ShardID(id))
+		if s == nil {
+			return notHere(schema.ShardID(id))
+		}
+		if at > s.replica.CommitIndex() {
 			return errcode.New(errcode.ReceiptOfOther, "shard %d has not reached index %d: the receipt is of another cluster or incarnation", id, at)
 		}
-		if err := d.n.shards[id].replica.Store().WaitApplied(ctx, at); err != nil {
+		if err := s.replica.Store().WaitApplied(ctx, at); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,9 @@ func Serve(ctx context.Context, cfg Config, address string) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Peer.API == "" {
+		cfg.Peer.API = l.Addr().String()
+	}
 	n, err := Open(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -132,7 +135,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descSessions, float64(c.n.machine.View().Sessions()))
 	gauge(descMemory, float64(c.n.memory.Used()))
 	gauge(descDisk, float64(c.n.disk.free.Load()))
-	for _, s := range c.n.shards {
+	for _, s := range c.n.held() {
 		st, p := s.replica.Status(), s.proposer.Stats()
 		gauge(descCells, float64(st.Storage.Cells), st.Group)
 		gauge(descDirty, float64(st.Storage.DirtyBytes), st.Group)

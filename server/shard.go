@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quipudb/quipu/fsm"
 	"github.com/quipudb/quipu/fsm/counter"
@@ -22,13 +23,24 @@ type shard struct {
 	machine  *counter.Machine
 	proposer *replica.Proposer
 
+	ended     atomic.Uint64 // revision up to which the shard has been told of ended sessions in this term, by this node
+	following sync.Mutex    // held while the shard is brought to a view, so that an older one never comes after a newer one
+
 	mu       sync.RWMutex              // guards the fields below
 	versions map[schema.TableID]uint64 // of the definitions that the machine has applied
 	cutoffs  map[schema.TableID]int64  // of retention, that the machine has applied since the start
 }
 
-func openShard(id schema.ShardID, o replica.Options) (*shard, error) {
+// openShard opens a replica. led is called when it has begun to lead and knows what its state has of the catalog.
+func openShard(id schema.ShardID, o replica.Options, led func()) (*shard, error) {
 	s := &shard{id: id, machine: counter.New(), versions: map[schema.TableID]uint64{}, cutoffs: map[schema.TableID]int64{}}
+	o.Led = func(r *replica.Replica) {
+		s.ended.Store(0)
+		if err := s.loadVersions(r.Store()); err != nil { // the versions stay behind, and parts wait until the catalog is applied again
+			o.Logger.Warn("the definitions of a shard could not be read", "group", o.Group.String(), "err", err)
+		}
+		led()
+	}
 	o.Machine = s.machine
 	o.LogTime = func() int64 { return s.machine.Status().LogTime }
 	var err error
@@ -55,14 +67,15 @@ func (s *shard) close() error {
 }
 
 // loadVersions reads which definitions the state has, when the leader has caught up.
-func (s *shard) loadVersions() error {
-	snap, err := s.replica.Store().Snapshot()
+func (s *shard) loadVersions(store *storage.Store) error {
+	snap, err := store.Snapshot()
 	if err != nil {
 		return err
 	}
 	defer snap.Release()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.versions, s.cutoffs = map[schema.TableID]uint64{}, map[schema.TableID]int64{} // what another leader has done meanwhile is in the state
 	for _, id := range snap.Tables() {
 		if t, ok := snap.Table(id); ok {
 			s.versions[id] = t.Schema().Version
@@ -178,7 +191,35 @@ func (s *shard) dropTable(ctx context.Context, id schema.TableID) error {
 	return nil
 }
 
-// follow brings the shard to the catalog of the view: definitions, dropped tables, slots, ended sessions, cutoffs.
+// followView brings the shard, which is led here, to the newest view: slots, definitions, dropped tables, cutoffs, ended sessions.
+func (s *shard) followView(ctx context.Context, newest func() *view) error {
+	s.following.Lock()
+	defer s.following.Unlock()
+	v := newest()
+	if err := s.follow(ctx, v); err != nil {
+		return err
+	}
+	return s.endSessions(ctx, v)
+}
+
+// followSessions tells the shard which sessions have ended.
+func (s *shard) followSessions(ctx context.Context, newest func() *view) error {
+	s.following.Lock()
+	defer s.following.Unlock()
+	return s.endSessions(ctx, newest())
+}
+
+func (s *shard) endSessions(ctx context.Context, v *view) error {
+	if v.Ended == s.ended.Load() {
+		return nil
+	}
+	if _, err := s.command(ctx, v.DeadSessions()); err != nil {
+		return err
+	}
+	s.ended.Store(v.Ended)
+	return nil
+}
+
 func (s *shard) follow(ctx context.Context, v *view) error {
 	status := s.machine.Status()
 	if v.Slots != nil && status.MapVersion < v.Slots.Version {
@@ -191,6 +232,11 @@ func (s *shard) follow(ctx context.Context, v *view) error {
 		keep[t.ID] = true
 		if err := s.setTable(ctx, t); err != nil {
 			return err
+		}
+		if before, ok := v.Cutoff(t.ID); ok {
+			if err := s.dropWindows(ctx, t.ID, before); err != nil {
+				return err
+			}
 		}
 	}
 	for _, id := range s.applied() {

@@ -42,7 +42,7 @@ var version = sync.OnceValue(func() string {
 func (n *Node) Status() rpc.Status {
 	s := rpc.Status{MemoryBytes: n.memory.Budget(), ResidentBytes: n.memory.Used(), DiskFreeBytes: n.disk.free.Load(), Uptime: n.cfg.Now().Sub(n.began)}
 	s.Groups = append(s.Groups, groupStatus(n.meta.Status()))
-	for _, sh := range n.shards {
+	for _, sh := range n.held() {
 		st := sh.replica.Status()
 		s.Cells += int64(st.Storage.Cells)
 		s.Groups = append(s.Groups, groupStatus(st))

@@ -18,16 +18,17 @@ import (
 
 func serveCommand() *cobra.Command {
 	var cfg server.Config
-	var address, postgres, memory, free, level string
+	var address, postgres, peers, memory, free, level string
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR",
 		Short: "Run a node",
-		Long: `Run a node on a data directory. An empty directory becomes a complete cluster of one node; there is no other
-initialization. The node serves gRPC and HTTP on one port and PostgreSQL clients (psql, drivers, dashboards) on another, on this
+		Long: `Run a node on a data directory. An empty directory becomes a complete cluster of one node, or with --join a member of the
+cluster that any node of it names; there is no other initialization. Replicas come to a new node by themselves. The node serves gRPC and HTTP on one port and PostgreSQL clients (psql, drivers, dashboards) on another, on this
 machine only: there is no authentication yet.
 It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no longer keep its promises.`,
 		Example: `  quipu serve --data-dir ./data
-  quipu serve --data-dir ./data --listen 127.0.0.1:7490 --cell-memory 2GiB`,
+  quipu serve --data-dir ./data --listen 127.0.0.1:7490 --cell-memory 2GiB
+  quipu serve --data-dir ./data2 --listen 127.0.0.1:7490 --peer-addr 127.0.0.1:7491 --join 127.0.0.1:7481`,
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if cfg.CellMemory, err = bytesOf("cell-memory", memory); err != nil {
@@ -42,6 +43,10 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 			if cfg.Shards < 1 {
 				return &usageError{fmt.Errorf("--shards %d: a cluster has at least 1", cfg.Shards)}
 			}
+			if peers != "off" {
+				cfg.Peer.Listen = peers
+			}
+			cfg.Peer.Optional = !cmd.Flags().Changed("peer-addr")
 			return serve(cmd, cfg, address, postgres)
 		},
 	}
@@ -49,6 +54,9 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
 	f.StringVar(&address, "listen", "127.0.0.1:7480", "loopback address of gRPC and HTTP")
 	f.StringVar(&postgres, "pg-listen", postgresDefault, "loopback address of PostgreSQL's protocol; off to leave it out")
+	f.StringVar(&peers, "peer-addr", peerDefault, "loopback address for other nodes; off for a node that stays alone")
+	f.StringVar(&cfg.Peer.Advertise, "advertise", "", "address at which other nodes reach this one (default that of --peer-addr)")
+	f.StringVar(&cfg.Peer.Join, "join", "", "peer address of any member of the cluster that a new node joins")
 	f.IntVar(&cfg.Shards, "shards", 4, "shards of a new cluster; fixed from then on")
 	f.StringVar(&memory, "cell-memory", "", "memory for cells and dictionaries, for example 512MiB (default a quarter of the machine's)")
 	f.StringVar(&free, "disk-free", "", "free disk space below which writes are refused (default 512MiB)")
@@ -56,6 +64,9 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	c.MarkFlagRequired("data-dir")
 	return c
 }
+
+// peerDefault is the usual address for other nodes.
+const peerDefault = "127.0.0.1:7481"
 
 // postgresDefault is the usual address of PostgreSQL's protocol.
 const postgresDefault = "127.0.0.1:7432"

@@ -72,8 +72,8 @@ func (r *Replica) begin() {
 			return
 		}
 	}
-	if term, err := r.Leading(); err == nil && r.o.Led != nil {
-		r.o.Led(term)
+	if r.o.Led != nil {
+		r.o.Led(r)
 	}
 	r.ledOne.Do(func() { close(r.led) })
 	r.log.Info("leading", "term", r.raft.CurrentTerm(), "index", r.raft.LastIndex())

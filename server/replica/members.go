@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/transport"
 )
 
 // Member is one replica of a group, as the log says.
@@ -108,4 +109,29 @@ func (r *Replica) change(f raft.IndexFuture) error {
 func (r *Replica) Leader() string {
 	_, id := r.raft.LeaderWithID()
 	return string(id)
+}
+
+// HandOver gives leadership away if this replica leads and another voter can.
+func (r *Replica) HandOver() error {
+	if r.Alone() || r.raft.State() != raft.Leader {
+		return nil
+	}
+	if err := r.raft.LeadershipTransfer().Error(); err != nil {
+		return fmt.Errorf("group %s: hand over: %w", r.o.Group, err)
+	}
+	return nil
+}
+
+// Group is the group that this is a replica of.
+func (r *Replica) Group() transport.Group { return r.o.Group }
+
+// Ready says why nobody can be served through this replica, or nil: it leads and has caught up, or it knows who leads.
+func (r *Replica) Ready() error {
+	if r.raft.State() == raft.Leader {
+		return r.leads()
+	}
+	if r.Leader() == "" {
+		return errcode.New(errcode.Unavailable, "group %s has no leader that this node knows of", r.o.Group).After(100 * time.Millisecond)
+	}
+	return nil
 }

@@ -49,6 +49,13 @@ func (pd *Pending) Wait(ctx context.Context) (Outcome, error) {
 	}
 }
 
+// Refused is a part that never came to a proposer.
+func Refused(err error) *Pending {
+	pd := &Pending{attempt: &attempt{done: make(chan struct{}), err: err}}
+	close(pd.attempt.done)
+	return pd
+}
+
 // abandon takes a part that still waits out of the queue: its columns go back to the caller. Whoever shares the attempt begins
 // one of his own.
 func (pd *Pending) abandon() {

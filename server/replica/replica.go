@@ -42,12 +42,12 @@ type Options struct {
 	Cache     *pebble.Cache
 	FileCache *pebble.FileCache
 
-	Timeout       time.Duration     // without a heartbeat before an election; 1 s if zero
-	CommitTimeout time.Duration     // 5 ms if zero
-	Led           func(term uint64) // called when this replica has begun to lead in term, before anything else is proposed
-	Disk          func() error      // why nothing may be written now (DISK_FULL), or nil; answers from memory
-	Now           func() time.Time  // time.Now if nil
-	Halt          func(error)       // stops the node
+	Timeout       time.Duration    // without a heartbeat before an election; 1 s if zero
+	CommitTimeout time.Duration    // 5 ms if zero
+	Led           func(*Replica)   // called when this replica has begun to lead, perhaps before Open returns
+	Disk          func() error     // why nothing may be written now (DISK_FULL), or nil; answers from memory
+	Now           func() time.Time // time.Now if nil
+	Halt          func(error)      // stops the node
 	Logger        *slog.Logger
 }
 

@@ -1,0 +1,255 @@
+package server
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/transport"
+	"github.com/quipudb/quipu/server/transport/transporttest"
+	"github.com/quipudb/quipu/storage"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// cluster is a few nodes of one process on a network in memory, in virtual time. Nodes are named by their addresses.
+type cluster struct {
+	t     *testing.T
+	net   *transporttest.Network
+	dir   string
+	nodes map[string]*Node
+}
+
+func newCluster(t *testing.T, names ...string) *cluster {
+	c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}}
+	for _, name := range names {
+		c.start(name)
+	}
+	return c
+}
+
+func (c *cluster) config(name string) Config {
+	return Config{DataDir: filepath.Join(c.dir, name), Shards: 3, CellMemory: 64 << 20, DiskFree: -1,
+		Halt: func(err error) { c.t.Logf("%s halts: %v", name, err) },
+		Peer: Peer{Listen: name, ListenFunc: c.net.Listen, DialFunc: c.net.Dialer(name), Every: time.Second,
+			Placement: placement.Options{SteadyMin: 2 * time.Second, SilentMax: 5 * time.Second, ReplaceWait: 20 * time.Second, LeadMin: 10 * time.Second}}}
+}
+
+// start opens a node. The first one, a, founds the cluster; the others join at it.
+func (c *cluster) start(name string) *Node {
+	c.t.Helper()
+	cfg := c.config(name)
+	if name != "a" {
+		cfg.Peer.Join = "a"
+	}
+	n, err := Open(c.t.Context(), cfg)
+	if err != nil {
+		c.t.Fatalf("start of %s: %v", name, err)
+	}
+	c.nodes[name] = n
+	return n
+}
+
+func (c *cluster) stop(name string) {
+	c.t.Helper()
+	if err := c.nodes[name].Close(); err != nil {
+		c.t.Fatalf("stop of %s: %v", name, err)
+	}
+	delete(c.nodes, name)
+}
+
+// kill ends a node without a word to the others.
+func (c *cluster) kill(name string) {
+	c.t.Helper()
+	c.net.Isolate(name)
+	n := c.nodes[name]
+	n.stop()
+	n.wg.Wait()
+	if err := n.closeGroups(); err != nil {
+		c.t.Fatalf("kill of %s: %v", name, err)
+	}
+	delete(c.nodes, name)
+	c.net.Heal(name)
+}
+
+func (c *cluster) stopAll() {
+	for _, n := range c.nodes {
+		n.stop()
+		n.wg.Wait()
+	}
+	for name, n := range c.nodes {
+		if err := n.closeGroups(); err != nil {
+			c.t.Errorf("stop of %s: %v", name, err)
+		}
+	}
+}
+
+// wait lets time pass, in steps, until ok.
+func (c *cluster) wait(what string, ok func() bool) {
+	c.t.Helper()
+	for range 1200 {
+		synctest.Wait()
+		if ok() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // of the bubble
+	}
+	for name, n := range c.nodes {
+		for _, r := range n.replicas() {
+			s := r.Status()
+			c.t.Logf("%s (%s) %s: %s in term %d under %q, applied %d of %d, members %v", name, n.id.Node, s.Group, s.State, s.Term, s.Leader, s.Applied, s.Commit, s.Members)
+		}
+	}
+	c.t.Fatalf("waited in vain until %s", what)
+}
+
+func (c *cluster) groups() []transport.Group { return []transport.Group{0, 1, 2, 3} }
+
+// leader is the node that leads a group, or nil.
+func (c *cluster) leader(g transport.Group) *Node {
+	for _, n := range c.nodes {
+		if r := n.replica(g); r != nil {
+			if _, err := r.Leading(); err == nil {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// waitVoters waits until every group has exactly these nodes as its voters, and a leader.
+func (c *cluster) waitVoters(names ...string) {
+	c.t.Helper()
+	var want []string
+	for _, name := range names {
+		want = append(want, c.nodes[name].id.Node)
+	}
+	slices.Sort(want)
+	c.wait(fmt.Sprint("every group is on ", names), func() bool {
+		for _, g := range c.groups() {
+			n := c.leader(g)
+			if n == nil {
+				return false
+			}
+			var voters []string
+			for _, m := range n.replica(g).Members() {
+				if m.Voter {
+					voters = append(voters, m.Node)
+				}
+			}
+			slices.Sort(voters)
+			if !slices.Equal(voters, want) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// waitEqual waits until all replicas of each group have applied the same, and compares their states.
+func (c *cluster) waitEqual() {
+	c.t.Helper()
+	for _, g := range c.groups() {
+		var all []*storage.Store
+		c.wait(fmt.Sprintf("the replicas of %s have applied the same", g), func() bool {
+			all = nil
+			for _, n := range c.nodes {
+				if r := n.replica(g); r != nil {
+					all = append(all, r.Store())
+				}
+			}
+			return !slices.ContainsFunc(all, func(s *storage.Store) bool { return s.Applied() != all[0].Applied() })
+		})
+		for _, s := range all[1:] {
+			if dump(c.t, s) != dump(c.t, all[0]) {
+				c.t.Errorf("replicas of %s differ at index %d", g, s.Applied().Index)
+			}
+		}
+	}
+}
+
+// dump is a digest of a replica's whole logical state: rows, definitions, values, cells.
+func dump(t *testing.T, store *storage.Store) string {
+	t.Helper()
+	h := sha256.New()
+	store.Update(func(tx *storage.Tx) {
+		for k, v := range tx.Rows(nil) {
+			fmt.Fprintf(h, "%x %x\n", k, v)
+		}
+	})
+	snap, err := store.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Release()
+	for _, id := range snap.Tables() {
+		view, _ := snap.Table(id)
+		fmt.Fprintf(h, "table %+v\n", *view.Schema())
+		var lines []string
+		for _, seg := range view.Segments(storage.Filter{}, 1) {
+			err := seg.Scan(t.Context(), []int{0, 1}, func(c *storage.Chunk) error {
+				for i := range c.Len {
+					lines = append(lines, fmt.Sprint(c.Window, view.Value(0, c.Codes[0][i]), view.Value(1, c.Codes[1][i]), c.Counts[i]))
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Sort(lines)
+		fmt.Fprintln(h, strings.Join(lines, "\n"))
+	}
+	return string(h.Sum(nil))
+}
+
+func TestNodesJoinAndEveryGroupGetsThreeVoters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		table := createTable(t, c.nodes["c"]) // of which the meta group and every shard are led elsewhere
+		c.waitEqual()
+		for name, n := range c.nodes {
+			if got := n.view().Table(table.Name); got == nil || got.ID != table.ID {
+				t.Errorf("node %s does not know the table: %v", name, got)
+			}
+			if len(n.view().Nodes()) != 3 {
+				t.Errorf("node %s knows %d nodes", name, len(n.view().Nodes()))
+			}
+			for _, g := range c.groups() {
+				if got := len(n.view().Replicas(uint32(g))); got != 3 {
+					t.Errorf("node %s has %d replicas of %s on record", name, got, g)
+				}
+			}
+		}
+	})
+}
+
+func TestClusterGoesOnWithoutItsFounder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		createTable(t, c.nodes["b"])
+		c.kill("a")
+		began := time.Now()
+		c.wait("every group is led again", func() bool {
+			return !slices.ContainsFunc(c.groups(), func(g transport.Group) bool { return c.leader(g) == nil })
+		})
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("leaders took %v", d)
+		}
+		if _, err := c.nodes["c"].TruncateTable(t.Context(), "local", schema.Name{Table: "admissions"}); err != nil {
+			t.Fatal(err)
+		}
+		c.start("a")
+		c.waitEqual()
+		c.waitVoters("a", "b", "c")
+	})
+}
