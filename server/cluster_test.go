@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/placement"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/server/transport/transporttest"
@@ -251,5 +254,168 @@ func TestClusterGoesOnWithoutItsFounder(t *testing.T) {
 		c.start("a")
 		c.waitEqual()
 		c.waitVoters("a", "b", "c")
+	})
+}
+
+// holders counts the nodes of the names that have a replica of some shard.
+func (c *cluster) holders(names ...string) (n int) {
+	for _, name := range names {
+		if len(c.nodes[name].held()) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestDrainedNodeLosesItsReplicasAndRemovedNodeStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c", "d")
+		defer c.stopAll()
+		c.wait("every node has replicas", func() bool { return c.holders("a", "b", "c", "d") == 4 })
+		createTable(t, c.nodes["d"])
+		drained := c.nodes["a"].id.Node // it founded the cluster and leads the most
+		if err := c.nodes["b"].SetNodeState(t.Context(), drained, "draining"); err != nil {
+			t.Fatal(err)
+		}
+		c.wait("a has neither shards nor leaders", func() bool { return c.holders("a") == 0 && c.leader(transport.Meta) != c.nodes["a"] })
+		c.waitEqual() // the meta group's replica at a among them
+		if err := c.nodes["b"].SetNodeState(t.Context(), drained, "removed"); err != nil {
+			t.Fatal(err)
+		}
+		c.wait("a has stopped", func() bool { return c.nodes["a"].halted.Load() != nil })
+		c.kill("a")
+		c.waitVoters("b", "c", "d")
+		cfg := c.config("a")
+		cfg.Peer.Join = "b"
+		if n, err := Open(t.Context(), cfg); err == nil {
+			c.wait("a stops again", func() bool { return n.halted.Load() != nil })
+			c.nodes["a"] = n
+			c.kill("a")
+		}
+		if err := c.nodes["b"].SetNodeState(t.Context(), drained, "active"); errcode.From(err).Code != errcode.Conflict {
+			t.Errorf("a removed node became active again: %v", err)
+		}
+	})
+}
+
+func TestDeadNodeIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c", "d")
+		defer c.stopAll()
+		c.wait("every node has replicas", func() bool { return c.holders("a", "b", "c", "d") == 4 })
+		createTable(t, c.nodes["b"])
+		c.kill("b")
+		c.wait("three others have every shard", func() bool {
+			for _, name := range []string{"a", "c", "d"} {
+				if len(c.nodes[name].held()) != 3 {
+					return false
+				}
+			}
+			return true
+		})
+		c.waitEqual()
+	})
+}
+
+// A node may come back under another address. The others find it there, though it is a voter of every group.
+func TestAddressMayChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		c.stop("c")
+		cfg := c.config("c")
+		cfg.Peer.Listen, cfg.Peer.DialFunc = "elsewhere", c.net.Dialer("elsewhere")
+		n, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nodes["c"] = n
+		c.wait("a knows the new address", func() bool {
+			r, _ := c.nodes["a"].view().Node(n.id.Node)
+			return r.PeerAddr == "elsewhere"
+		})
+		c.kill("b") // a and c are a majority only if they reach each other
+		c.wait("every group is led", func() bool {
+			return !slices.ContainsFunc(c.groups(), func(g transport.Group) bool { return c.leader(g) == nil })
+		})
+		createTable(t, n)
+	})
+}
+
+// A node whose disk was lost comes back as another one; its address must not be taken for the old node's.
+func TestLostDiskComesBackAsAnotherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		createTable(t, c.nodes["a"])
+		old := c.nodes["c"].id.Node
+		c.kill("c")
+		if err := os.RemoveAll(filepath.Join(c.dir, "c")); err != nil {
+			t.Fatal(err)
+		}
+		c.start("c")
+		if c.nodes["c"].id.Node == old {
+			t.Fatal("the same id on an empty disk")
+		}
+		if err := c.nodes["a"].SetNodeState(t.Context(), old, "removed"); err != nil {
+			t.Fatal(err)
+		}
+		c.waitVoters("a", "b", "c")
+		c.waitEqual()
+	})
+}
+
+func TestJoinIsRefusedAcrossClustersAndWithoutMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		c.stop("c")
+		if err := os.RemoveAll(filepath.Join(c.dir, "c", "shards", "1")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), c.config("c")); err == nil || !strings.Contains(err.Error(), "without memory could vote twice") {
+			t.Errorf("a voter without memory: %v", err)
+		}
+		other := c.config("x")
+		other.Peer.Listen = "x"
+		x, err := Open(t.Context(), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := x.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		x.cfg.Peer.Join = "a"
+		if _, err := x.ask(t.Context(), false); errcode.From(err).Code != errcode.Conflict || !strings.Contains(err.Error(), "empty data directory") {
+			t.Errorf("a node of another cluster: %v", err)
+		}
+	})
+}
+
+// A start that dies while it joins goes on under the same id.
+func TestJoinThatDiedGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a")
+		defer c.stopAll()
+		cfg := c.config("b")
+		cfg.Peer.Join = "nobody"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if n, err := Open(ctx, cfg); err == nil {
+			stopNode(t, n)
+			t.Fatal("a node joined nobody")
+		}
+		half, known, err := readIdentity(cfg.DataDir)
+		if err != nil || !known || !half.Joining {
+			t.Fatalf("identity %+v, %v", half, err)
+		}
+		if n := c.start("b"); n.id.Node != half.Node || n.id.Cluster != c.nodes["a"].id.Cluster {
+			t.Errorf("identity %+v, was %+v", n.id, half)
+		}
 	})
 }

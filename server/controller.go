@@ -72,6 +72,9 @@ func (c *controller) look(ctx context.Context) {
 	state := c.state()
 	c.record(ctx, state)
 	for _, a := range placement.Plan(state, c.n.cfg.Peer.Placement) {
+		if a.Kind == placement.Remove && a.Group == uint32(transport.Meta) && v.NodeState(a.Node) == command.NodeDraining {
+			a.Kind = placement.Demote
+		}
 		c.n.cfg.Logger.Info("placement", "group", transport.Group(a.Group).String(), "action", a.Kind.String(), "node", a.Node, "why", a.Why)
 		if err := c.n.change(ctx, a); err != nil && ctx.Err() == nil {
 			c.failed[replicaKey{a.Node, a.Group}] = c.n.cfg.Now()
@@ -158,6 +161,9 @@ func (c *controller) group(g transport.Group) placement.Group {
 	}
 	out.Leader, out.Led = leader, time.Duration(r.LedMs)*time.Millisecond
 	for _, m := range r.Members {
+		if g == transport.Meta && !m.Voter && c.n.machine.View().NodeState(m.Node) == command.NodeDraining {
+			continue // it stays, so that the node goes on to know the cluster; it counts for nothing
+		}
 		out.Replicas = append(out.Replicas, placement.Replica{Node: m.Node, Role: role(m.Voter), CaughtUp: c.caughtUp(m.Node, g, r)})
 	}
 	now := c.n.cfg.Now()

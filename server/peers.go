@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/quipudb/quipu/fsm/meta"
 	"github.com/quipudb/quipu/proto/command/v1"
 	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
 	"github.com/quipudb/quipu/server/errcode"
@@ -213,11 +214,29 @@ func (n *Node) announce(ctx context.Context) {
 			}
 			continue
 		}
-		if _, err := sub.Next(ctx); ctx.Err() != nil {
+		bounded, cancel := context.WithTimeout(ctx, lonelyFor)
+		_, err = sub.Next(bounded)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
 			return
-		} else if err != nil {
+		case errors.Is(err, meta.ErrGone):
 			sub = n.machine.Feed().Subscribe(n.machine.View().Revision)
+		case err != nil && n.meta.Leader() == "":
+			n.lonely(ctx)
 		}
+	}
+}
+
+// lonelyFor is how long a node that hears nothing from the meta group waits before it asks whether it still belongs to the cluster.
+const lonelyFor = 10 * time.Second
+
+// lonely asks a member whether this node was removed while it could not hear of it. The meta group has no leader for it then, and never will.
+func (n *Node) lonely(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, joinWait)
+	defer cancel()
+	if _, err := n.ask(ctx, false); errcode.From(err) != nil && errcode.From(err).Code == errcode.Conflict {
+		n.halt(err)
 	}
 }
 
@@ -273,6 +292,8 @@ func (e entrance) Join(ctx context.Context, r *peerv1.JoinRequest) (*peerv1.Join
 		return nil, errcode.New(errcode.NotSupported, "node %s speaks version %d of the peer protocol, this cluster %d: run the same release on both", r.Node, r.Protocol, membership.Protocol)
 	case r.Cluster != "" && r.Cluster != n.id.Cluster:
 		return nil, errcode.New(errcode.Conflict, "node %s belongs to cluster %s, this is cluster %s: it can join with an empty data directory", r.Node, r.Cluster, n.id.Cluster)
+	case n.machine.View().NodeState(r.Node) == command.NodeRemoved:
+		return nil, errcode.New(errcode.Conflict, "node %s was removed from the cluster; start it with an empty data directory, and it joins under a new id", r.Node)
 	case r.Node == "" || r.PeerAddr == "":
 		return nil, errcode.New(errcode.Invalid, "a node joins with its id and an address that others reach it at")
 	}

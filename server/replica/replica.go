@@ -100,6 +100,9 @@ func Open(o Options) (_ *Replica, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("group %s: %w", o.Group, err), r.closeStores())
+			if c, ok := o.Transport.(raft.WithClose); ok {
+				err = errors.Join(err, c.Close())
+			}
 		}
 	}()
 	if r.raftlog, err = raftlog.Open(o.Dir, raftlog.Options{Halt: r.halt}); err != nil {
