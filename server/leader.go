@@ -75,14 +75,15 @@ func (n *Node) leader(ctx context.Context, g transport.Group) string {
 func (n *Node) search(ctx context.Context, g transport.Group) string {
 	for _, m := range n.machine.View().Replicas(uint32(g)) {
 		asked, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
-		t, _, err := n.peers.Term(asked, m.Node, g)
+		terms, err := n.peers.Terms(asked, m.Node, []transport.Group{g})
 		cancel()
-		if err == nil && t.Leader != "" {
-			n.groupsMu.Lock()
-			n.hints[g] = t.Leader
-			n.groupsMu.Unlock()
-			return t.Leader
+		if err != nil || terms[0].Leader == "" {
+			continue
 		}
+		n.groupsMu.Lock()
+		n.hints[g] = terms[0].Leader
+		n.groupsMu.Unlock()
+		return terms[0].Leader
 	}
 	return ""
 }

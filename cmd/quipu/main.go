@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writ
 	c.SetVersionTemplate("quipu {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	c.AddCommand(demoCommand(), serveCommand(), talks(sqlCommand()), talks(importCommand()), talks(exportCommand()), talks(tableCommand()),
-		talks(contextCommand()), benchCommand(), versionCommand())
+		talks(contextCommand()), talks(nodeCommand()), talks(clusterCommand()), benchCommand(), versionCommand())
 	c.SetHelpCommand(helpCommand())
 	for _, group := range append(c.Commands(), c) {
 		if group.HasSubCommands() {

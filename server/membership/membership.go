@@ -138,30 +138,34 @@ func call[T any](c *Client, node string, f func(peerv1.MembershipClient) (T, err
 	return out, nil
 }
 
-// Term asks a node for its term and leader of a group. Member is false if it has no replica of it.
-func (c *Client) Term(ctx context.Context, node string, g transport.Group) (*peerv1.GroupTerm, int64, error) {
-	r, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.ConfirmResponse, error) {
-		return s.Confirm(ctx, &peerv1.ConfirmRequest{Groups: []uint32{uint32(g)}})
-	})
-	if err != nil {
-		return nil, 0, err
+// Terms asks a node for its term and leader of groups, in their order. Member is false where it has no replica.
+func (c *Client) Terms(ctx context.Context, node string, groups []transport.Group) ([]*peerv1.GroupTerm, error) {
+	r, err := c.terms(ctx, node, groups)
+	return r.GetTerms(), err
+}
+
+func (c *Client) terms(ctx context.Context, node string, groups []transport.Group) (*peerv1.ConfirmResponse, error) {
+	m := &peerv1.ConfirmRequest{}
+	for _, g := range groups {
+		m.Groups = append(m.Groups, uint32(g))
 	}
-	if len(r.Terms) != 1 {
-		return nil, 0, errcode.New(errcode.Internal, "node %s gave %d terms for one group", node, len(r.Terms))
+	r, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.ConfirmResponse, error) { return s.Confirm(ctx, m) })
+	if err == nil && len(r.Terms) != len(groups) {
+		err = errcode.New(errcode.Internal, "node %s gave %d terms for %d groups", node, len(r.Terms), len(groups))
 	}
-	return r.Terms[0], r.ClockMs, nil
+	return r, err
 }
 
 // Confirm asks a voter for its word. A node without a replica of the group has none to give.
 func (c *Client) Confirm(ctx context.Context, node string, g transport.Group) (replica.Vote, error) {
-	t, clock, err := c.Term(ctx, node, g)
+	r, err := c.terms(ctx, node, []transport.Group{g})
 	if err != nil {
 		return replica.Vote{}, err
 	}
-	if !t.Member {
+	if !r.Terms[0].Member {
 		return replica.Vote{}, errcode.New(errcode.Unavailable, "node %s has no replica of group %s", node, g)
 	}
-	return replica.Vote{Term: t.Term, Clock: clock}, nil
+	return replica.Vote{Term: r.Terms[0].Term, Clock: r.ClockMs}, nil
 }
 
 // Report asks a node for its groups.

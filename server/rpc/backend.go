@@ -16,6 +16,7 @@ type Backend interface {
 	Catalog
 	Contexts
 	Imports
+	Nodes
 	Write(ctx context.Context, b *router.Batch) (*router.Result, error)
 	// Info and Status answer from memory and never wait for a group.
 	Info() Info
@@ -105,6 +106,42 @@ type Import struct {
 	RowsCounted  int64
 	RowsRejected int64
 	Complete     bool
+}
+
+// Nodes are the members of the cluster.
+type Nodes interface {
+	// Map is read linearizably; it asks every node whether it is there.
+	Map(ctx context.Context) (ClusterMap, error)
+	// SetNodeState makes a node active, draining or removed.
+	SetNodeState(ctx context.Context, node, state string) error
+}
+
+// ClusterMap is the nodes of a cluster and where the replicas of its groups are.
+type ClusterMap struct {
+	Revision uint64
+	Nodes    []ClusterNode
+	Groups   []GroupMap
+}
+
+// ClusterNode is one node.
+type ClusterNode struct {
+	ID, PeerAddr, APIAddr, Version string
+	State                          string // active, draining or removed
+	Reachable                      bool   // it answered the node that was asked
+}
+
+// GroupMap is one Raft group.
+type GroupMap struct {
+	Group    string // meta or shard/<number>
+	Term     uint64
+	Leader   string // empty if none is known
+	Replicas []Replica
+}
+
+// Replica is a member of a group.
+type Replica struct {
+	Node  string
+	Voter bool
 }
 
 // Info is the identity of the cluster and its shard map.

@@ -41,6 +41,31 @@ func (s *clusterService) Status(context.Context, *apiv1.ClusterStatusRequest) (*
 	return m, nil
 }
 
+// Map is the nodes and the replicas.
+func (s *clusterService) Map(ctx context.Context, _ *apiv1.ClusterMapRequest) (*apiv1.ClusterMap, error) {
+	m, err := s.backend.Map(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.ClusterMap{Revision: m.Revision}
+	for _, n := range m.Nodes {
+		out.Nodes = append(out.Nodes, &apiv1.ClusterNode{NodeId: n.ID, PeerAddr: n.PeerAddr, ApiAddr: n.APIAddr, Version: n.Version, State: n.State, Reachable: n.Reachable})
+	}
+	for _, g := range m.Groups {
+		group := &apiv1.GroupMap{Group: g.Group, Term: g.Term, Leader: g.Leader}
+		for _, r := range g.Replicas {
+			group.Replicas = append(group.Replicas, &apiv1.Replica{NodeId: r.Node, Voter: r.Voter})
+		}
+		out.Groups = append(out.Groups, group)
+	}
+	return out, nil
+}
+
+// SetNode makes a node active, draining or removed.
+func (s *clusterService) SetNode(ctx context.Context, m *apiv1.SetNodeRequest) (*apiv1.SetNodeResponse, error) {
+	return &apiv1.SetNodeResponse{}, s.backend.SetNodeState(ctx, m.Node, m.State)
+}
+
 // shardMapMessage writes runs of slots with one owner as ranges. Nil if there is no map yet.
 func shardMapMessage(m *schema.SlotMap) *apiv1.ShardMap {
 	if m == nil {

@@ -508,6 +508,401 @@ func (x *GroupStatus) GetDurableIndex() uint64 {
 	return 0
 }
 
+type ClusterMapRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterMapRequest) Reset() {
+	*x = ClusterMapRequest{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterMapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterMapRequest) ProtoMessage() {}
+
+func (x *ClusterMapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterMapRequest.ProtoReflect.Descriptor instead.
+func (*ClusterMapRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+type ClusterMap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision of the metadata that it was read at.
+	Revision      uint64         `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Nodes         []*ClusterNode `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Groups        []*GroupMap    `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterMap) Reset() {
+	*x = ClusterMap{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterMap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterMap) ProtoMessage() {}
+
+func (x *ClusterMap) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterMap.ProtoReflect.Descriptor instead.
+func (*ClusterMap) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ClusterMap) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ClusterMap) GetNodes() []*ClusterNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ClusterMap) GetGroups() []*GroupMap {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type ClusterNode struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	NodeId   string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	PeerAddr string                 `protobuf:"bytes,2,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	ApiAddr  string                 `protobuf:"bytes,3,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
+	Version  string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// active, draining or removed.
+	State string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	// It answered the node that was asked.
+	Reachable     bool `protobuf:"varint,6,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterNode) Reset() {
+	*x = ClusterNode{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterNode) ProtoMessage() {}
+
+func (x *ClusterNode) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterNode.ProtoReflect.Descriptor instead.
+func (*ClusterNode) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ClusterNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetApiAddr() string {
+	if x != nil {
+		return x.ApiAddr
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+// GroupMap is one Raft group.
+type GroupMap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// meta, or shard/<number>.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Term  uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	// Empty if none is known.
+	Leader        string     `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Replicas      []*Replica `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMap) Reset() {
+	*x = GroupMap{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMap) ProtoMessage() {}
+
+func (x *GroupMap) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMap.ProtoReflect.Descriptor instead.
+func (*GroupMap) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GroupMap) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *GroupMap) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *GroupMap) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *GroupMap) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+type Replica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Voter         bool                   `protobuf:"varint,2,opt,name=voter,proto3" json:"voter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Replica) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Replica) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+type SetNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// active, draining or removed.
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodeRequest) Reset() {
+	*x = SetNodeRequest{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodeRequest) ProtoMessage() {}
+
+func (x *SetNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodeRequest.ProtoReflect.Descriptor instead.
+func (*SetNodeRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetNodeRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type SetNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodeResponse) Reset() {
+	*x = SetNodeResponse{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodeResponse) ProtoMessage() {}
+
+func (x *SetNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodeResponse.ProtoReflect.Descriptor instead.
+func (*SetNodeResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
 var File_quipu_api_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_quipu_api_v1_cluster_proto_rawDesc = "" +
@@ -549,10 +944,37 @@ const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"last_index\x18\x04 \x01(\x04R\tlastIndex\x12!\n" +
 	"\fcommit_index\x18\x05 \x01(\x04R\vcommitIndex\x12#\n" +
 	"\rapplied_index\x18\x06 \x01(\x04R\fappliedIndex\x12#\n" +
-	"\rdurable_index\x18\a \x01(\x04R\fdurableIndex2\xca\x01\n" +
+	"\rdurable_index\x18\a \x01(\x04R\fdurableIndex\"\x13\n" +
+	"\x11ClusterMapRequest\"\x89\x01\n" +
+	"\n" +
+	"ClusterMap\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12/\n" +
+	"\x05nodes\x18\x02 \x03(\v2\x19.quipu.api.v1.ClusterNodeR\x05nodes\x12.\n" +
+	"\x06groups\x18\x03 \x03(\v2\x16.quipu.api.v1.GroupMapR\x06groups\"\xac\x01\n" +
+	"\vClusterNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tpeer_addr\x18\x02 \x01(\tR\bpeerAddr\x12\x19\n" +
+	"\bapi_addr\x18\x03 \x01(\tR\aapiAddr\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1c\n" +
+	"\treachable\x18\x06 \x01(\bR\treachable\"\x7f\n" +
+	"\bGroupMap\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\tR\x06leader\x121\n" +
+	"\breplicas\x18\x04 \x03(\v2\x15.quipu.api.v1.ReplicaR\breplicas\"8\n" +
+	"\aReplica\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05voter\x18\x02 \x01(\bR\x05voter\":\n" +
+	"\x0eSetNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\"\x11\n" +
+	"\x0fSetNodeResponse2\x92\x03\n" +
 	"\aCluster\x12X\n" +
 	"\x04Info\x12 .quipu.api.v1.ClusterInfoRequest\x1a\x19.quipu.api.v1.ClusterInfo\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12e\n" +
-	"\x06Status\x12\".quipu.api.v1.ClusterStatusRequest\x1a\x1b.quipu.api.v1.ClusterStatus\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/cluster/statusB-Z+github.com/quipudb/quipu/proto/api/v1;apiv1b\x06proto3"
+	"\x06Status\x12\".quipu.api.v1.ClusterStatusRequest\x1a\x1b.quipu.api.v1.ClusterStatus\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/cluster/status\x12Y\n" +
+	"\x03Map\x12\x1f.quipu.api.v1.ClusterMapRequest\x1a\x18.quipu.api.v1.ClusterMap\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/cluster/map\x12k\n" +
+	"\aSetNode\x12\x1c.quipu.api.v1.SetNodeRequest\x1a\x1d.quipu.api.v1.SetNodeResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/cluster/nodes/{node}B-Z+github.com/quipudb/quipu/proto/api/v1;apiv1b\x06proto3"
 
 var (
 	file_quipu_api_v1_cluster_proto_rawDescOnce sync.Once
@@ -566,7 +988,7 @@ func file_quipu_api_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_quipu_api_v1_cluster_proto_rawDescData
 }
 
-var file_quipu_api_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_quipu_api_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_quipu_api_v1_cluster_proto_goTypes = []any{
 	(*ClusterInfoRequest)(nil),   // 0: quipu.api.v1.ClusterInfoRequest
 	(*ClusterInfo)(nil),          // 1: quipu.api.v1.ClusterInfo
@@ -575,20 +997,34 @@ var file_quipu_api_v1_cluster_proto_goTypes = []any{
 	(*ClusterStatusRequest)(nil), // 4: quipu.api.v1.ClusterStatusRequest
 	(*ClusterStatus)(nil),        // 5: quipu.api.v1.ClusterStatus
 	(*GroupStatus)(nil),          // 6: quipu.api.v1.GroupStatus
+	(*ClusterMapRequest)(nil),    // 7: quipu.api.v1.ClusterMapRequest
+	(*ClusterMap)(nil),           // 8: quipu.api.v1.ClusterMap
+	(*ClusterNode)(nil),          // 9: quipu.api.v1.ClusterNode
+	(*GroupMap)(nil),             // 10: quipu.api.v1.GroupMap
+	(*Replica)(nil),              // 11: quipu.api.v1.Replica
+	(*SetNodeRequest)(nil),       // 12: quipu.api.v1.SetNodeRequest
+	(*SetNodeResponse)(nil),      // 13: quipu.api.v1.SetNodeResponse
 }
 var file_quipu_api_v1_cluster_proto_depIdxs = []int32{
-	2, // 0: quipu.api.v1.ClusterInfo.shard_map:type_name -> quipu.api.v1.ShardMap
-	3, // 1: quipu.api.v1.ShardMap.ranges:type_name -> quipu.api.v1.SlotRange
-	6, // 2: quipu.api.v1.ClusterStatus.groups:type_name -> quipu.api.v1.GroupStatus
-	0, // 3: quipu.api.v1.Cluster.Info:input_type -> quipu.api.v1.ClusterInfoRequest
-	4, // 4: quipu.api.v1.Cluster.Status:input_type -> quipu.api.v1.ClusterStatusRequest
-	1, // 5: quipu.api.v1.Cluster.Info:output_type -> quipu.api.v1.ClusterInfo
-	5, // 6: quipu.api.v1.Cluster.Status:output_type -> quipu.api.v1.ClusterStatus
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2,  // 0: quipu.api.v1.ClusterInfo.shard_map:type_name -> quipu.api.v1.ShardMap
+	3,  // 1: quipu.api.v1.ShardMap.ranges:type_name -> quipu.api.v1.SlotRange
+	6,  // 2: quipu.api.v1.ClusterStatus.groups:type_name -> quipu.api.v1.GroupStatus
+	9,  // 3: quipu.api.v1.ClusterMap.nodes:type_name -> quipu.api.v1.ClusterNode
+	10, // 4: quipu.api.v1.ClusterMap.groups:type_name -> quipu.api.v1.GroupMap
+	11, // 5: quipu.api.v1.GroupMap.replicas:type_name -> quipu.api.v1.Replica
+	0,  // 6: quipu.api.v1.Cluster.Info:input_type -> quipu.api.v1.ClusterInfoRequest
+	4,  // 7: quipu.api.v1.Cluster.Status:input_type -> quipu.api.v1.ClusterStatusRequest
+	7,  // 8: quipu.api.v1.Cluster.Map:input_type -> quipu.api.v1.ClusterMapRequest
+	12, // 9: quipu.api.v1.Cluster.SetNode:input_type -> quipu.api.v1.SetNodeRequest
+	1,  // 10: quipu.api.v1.Cluster.Info:output_type -> quipu.api.v1.ClusterInfo
+	5,  // 11: quipu.api.v1.Cluster.Status:output_type -> quipu.api.v1.ClusterStatus
+	8,  // 12: quipu.api.v1.Cluster.Map:output_type -> quipu.api.v1.ClusterMap
+	13, // 13: quipu.api.v1.Cluster.SetNode:output_type -> quipu.api.v1.SetNodeResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_quipu_api_v1_cluster_proto_init() }
@@ -602,7 +1038,7 @@ func file_quipu_api_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_api_v1_cluster_proto_rawDesc), len(file_quipu_api_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Cluster_Info_FullMethodName   = "/quipu.api.v1.Cluster/Info"
-	Cluster_Status_FullMethodName = "/quipu.api.v1.Cluster/Status"
+	Cluster_Info_FullMethodName    = "/quipu.api.v1.Cluster/Info"
+	Cluster_Status_FullMethodName  = "/quipu.api.v1.Cluster/Status"
+	Cluster_Map_FullMethodName     = "/quipu.api.v1.Cluster/Map"
+	Cluster_SetNode_FullMethodName = "/quipu.api.v1.Cluster/SetNode"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -33,6 +35,10 @@ type ClusterClient interface {
 	Info(ctx context.Context, in *ClusterInfoRequest, opts ...grpc.CallOption) (*ClusterInfo, error)
 	// Status is the state of the groups of the node that answers.
 	Status(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatus, error)
+	// Map is the nodes of the cluster and where the replicas of its groups are.
+	Map(ctx context.Context, in *ClusterMapRequest, opts ...grpc.CallOption) (*ClusterMap, error)
+	// SetNode says what is wanted of a node. A removed one never comes back under its id.
+	SetNode(ctx context.Context, in *SetNodeRequest, opts ...grpc.CallOption) (*SetNodeResponse, error)
 }
 
 type clusterClient struct {
@@ -63,6 +69,26 @@ func (c *clusterClient) Status(ctx context.Context, in *ClusterStatusRequest, op
 	return out, nil
 }
 
+func (c *clusterClient) Map(ctx context.Context, in *ClusterMapRequest, opts ...grpc.CallOption) (*ClusterMap, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClusterMap)
+	err := c.cc.Invoke(ctx, Cluster_Map_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) SetNode(ctx context.Context, in *SetNodeRequest, opts ...grpc.CallOption) (*SetNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetNodeResponse)
+	err := c.cc.Invoke(ctx, Cluster_SetNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -73,6 +99,10 @@ type ClusterServer interface {
 	Info(context.Context, *ClusterInfoRequest) (*ClusterInfo, error)
 	// Status is the state of the groups of the node that answers.
 	Status(context.Context, *ClusterStatusRequest) (*ClusterStatus, error)
+	// Map is the nodes of the cluster and where the replicas of its groups are.
+	Map(context.Context, *ClusterMapRequest) (*ClusterMap, error)
+	// SetNode says what is wanted of a node. A removed one never comes back under its id.
+	SetNode(context.Context, *SetNodeRequest) (*SetNodeResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -88,6 +118,12 @@ func (UnimplementedClusterServer) Info(context.Context, *ClusterInfoRequest) (*C
 }
 func (UnimplementedClusterServer) Status(context.Context, *ClusterStatusRequest) (*ClusterStatus, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedClusterServer) Map(context.Context, *ClusterMapRequest) (*ClusterMap, error) {
+	return nil, status.Error(codes.Unimplemented, "method Map not implemented")
+}
+func (UnimplementedClusterServer) SetNode(context.Context, *SetNodeRequest) (*SetNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetNode not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -146,6 +182,42 @@ func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Map_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClusterMapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Map(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Map_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Map(ctx, req.(*ClusterMapRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_SetNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).SetNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_SetNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).SetNode(ctx, req.(*SetNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +232,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _Cluster_Status_Handler,
+		},
+		{
+			MethodName: "Map",
+			Handler:    _Cluster_Map_Handler,
+		},
+		{
+			MethodName: "SetNode",
+			Handler:    _Cluster_SetNode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

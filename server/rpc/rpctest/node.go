@@ -252,3 +252,17 @@ func (n *Node) Status() rpc.Status {
 		Cells: 12, Uptime: time.Second,
 	}
 }
+
+// Map is a cluster of one node.
+func (n *Node) Map(context.Context) (rpc.ClusterMap, error) {
+	return rpc.ClusterMap{Revision: 1, Nodes: []rpc.ClusterNode{{ID: "n1", State: "active", Reachable: true}},
+		Groups: []rpc.GroupMap{{Group: "meta", Term: 1, Leader: "n1", Replicas: []rpc.Replica{{Node: "n1", Voter: true}}}}}, nil
+}
+
+// SetNodeState knows one node.
+func (n *Node) SetNodeState(_ context.Context, node, _ string) error {
+	if node != "n1" {
+		return errcode.New(errcode.NotFound, "there is no node %q", node)
+	}
+	return nil
+}
