@@ -19,8 +19,10 @@ const (
 	UnknownSetting       Code = "UNKNOWN_SETTING"
 	AmbiguousColumn      Code = "AMBIGUOUS_COLUMN"
 	DuplicateColumn      Code = "DUPLICATE_COLUMN"
+	DuplicateAlias       Code = "DUPLICATE_ALIAS"
 	TypeMismatch         Code = "TYPE_MISMATCH"
 	GroupingError        Code = "GROUPING_ERROR"
+	ManyRows             Code = "MANY_ROWS"
 	InvalidOption        Code = "INVALID_OPTION"
 	InvalidText          Code = "INVALID_TEXT"
 	NumericOutOfRange    Code = "NUMERIC_OUT_OF_RANGE"
@@ -91,8 +93,10 @@ var Table = []Row{
 	{UnknownSetting, codes.InvalidArgument, http.StatusBadRequest, "42704", false, "there is no such setting"},
 	{AmbiguousColumn, codes.InvalidArgument, http.StatusBadRequest, "42702", false, "the column name is ambiguous"},
 	{DuplicateColumn, codes.InvalidArgument, http.StatusBadRequest, "42701", false, "the column stands twice"},
+	{DuplicateAlias, codes.InvalidArgument, http.StatusBadRequest, "42712", false, "the name stands twice in FROM"},
 	{TypeMismatch, codes.InvalidArgument, http.StatusBadRequest, "42804", false, "the types do not fit"},
 	{GroupingError, codes.InvalidArgument, http.StatusBadRequest, "42803", false, "the column is neither grouped nor aggregated"},
+	{ManyRows, codes.InvalidArgument, http.StatusBadRequest, "21000", false, "a subquery used as a value gave more than one row"},
 	{InvalidOption, codes.InvalidArgument, http.StatusBadRequest, "22023", false, "the option or parameter is not valid"},
 	{InvalidText, codes.InvalidArgument, http.StatusBadRequest, "22P02", false, "the text is not a value of the type"},
 	{NumericOutOfRange, codes.OutOfRange, http.StatusBadRequest, "22003", false, "the number is out of range"},
