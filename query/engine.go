@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/quipudb/quipu/query/catalog"
 	"github.com/quipudb/quipu/query/exec"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
@@ -93,6 +94,8 @@ type Options struct {
 	Source  Source
 	Writer  Writer
 	DDL     DDL
+	// Live gives the rows of the tables of schema quipu that a node knows by itself, in the order of their columns; nil: they are empty.
+	Live    func(ctx context.Context, table string) ([][]plan.Value, error)
 	Now     func() time.Time // default time.Now
 	Version string
 }
@@ -214,9 +217,18 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	if err != nil {
 		return nil, nil, err
 	}
+	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list(), Live: s.live(ctx)})
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
 	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Database: s.r.Database,
-		Mode: mode, Shards: s.e.o.Catalog.Shards(), Setting: s.settings.lookup}), view, nil
+		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup}), view, nil
+}
+
+// live are the tables of schema quipu that the node fills in.
+func (s *session) live(ctx context.Context) func(string) ([][]plan.Value, error) {
+	if s.e.o.Live == nil {
+		return nil
+	}
+	return func(table string) ([][]plan.Value, error) { return s.e.o.Live(ctx, table) }
 }
 
 // bound runs f with a binder, and once more with a refreshed view if the catalog may be the reason of its error.

@@ -96,7 +96,7 @@ func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *E
 		env.Shards = snap.Shards
 		end.Snapshot, end.Age = &snap.ID, s.e.o.Now().Sub(snap.Taken)
 	}
-	if err := env.Run(ctx, bound.Root, out.row); err != nil {
+	if err := env.Run(ctx, bound, out.row); err != nil {
 		return err
 	}
 	end.Notices = warned.notices()
@@ -165,7 +165,7 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 	if err := sink.Columns(explainColumns); err != nil {
 		return err
 	}
-	for _, line := range append(plan.Explain(bound.Root, note), tail...) {
+	for _, line := range append(plan.Explain(bound, note), tail...) {
 		if err := sink.Row([]plan.Value{plan.TextValue(line)}); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quipudb/quipu/query/catalog"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
@@ -146,6 +147,15 @@ func (s settings) lookup(name string) (string, bool) {
 		return "", false
 	}
 	return s.get(strings.ToLower(name)), true
+}
+
+// list shows all settings.
+func (s settings) list() []catalog.Setting {
+	out := make([]catalog.Setting, len(known))
+	for i, k := range known {
+		out[i] = catalog.Setting{Name: k.name, Value: s.get(k.name), Default: k.value, About: k.about}
+	}
+	return out
 }
 
 func (s settings) number(name string) int64 {

@@ -2,6 +2,8 @@ package exec
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
@@ -24,6 +26,13 @@ type accumulator struct {
 	cats   []*interner
 	cells  map[cellCode]int64
 	null   int64
+	list   []listed
+}
+
+// listed is one element of a list: its value, the separator in front of it, and what it is sorted by.
+type listed struct {
+	value, separator plan.Value
+	order            []plan.Value
 }
 
 // cellCode is the codes of the categories of a test, with 0 for those that it does not have.
@@ -107,6 +116,9 @@ func (c *accumulator) add(a *plan.Aggregate, row []plan.Value, mem *Budget) erro
 		return c.observe(a, row, mem)
 	}
 	v, err := a.Arg.Eval(row)
+	if err == nil && a.Kind >= plan.AggArray {
+		return c.collect(a, v, row, mem)
+	}
 	if err != nil || v.IsNull() {
 		return err
 	}
@@ -133,6 +145,66 @@ func (c *accumulator) add(a *plan.Aggregate, row []plan.Value, mem *Budget) erro
 		}
 	}
 	return nil
+}
+
+// collect adds an element to a list.
+func (c *accumulator) collect(a *plan.Aggregate, v plan.Value, row []plan.Value, mem *Budget) error {
+	if v.IsNull() && a.Kind == plan.AggString {
+		return nil
+	}
+	if a.Distinct {
+		if c.seen == nil {
+			c.seen = map[plan.Value]struct{}{}
+		}
+		if _, ok := c.seen[v.Key()]; ok {
+			return nil
+		}
+		c.seen[v.Key()] = struct{}{}
+	}
+	e := listed{value: v}
+	var err error
+	if a.Separator != nil {
+		if e.separator, err = a.Separator.Eval(row); err != nil {
+			return err
+		}
+	}
+	if e.order, err = evalAll(a.Order, row); err != nil {
+		return err
+	}
+	c.list = append(c.list, e)
+	if len(c.list) > plan.ArrayMax {
+		return errcode.New(errcode.TooLarge, "a list of more than %d values", plan.ArrayMax)
+	}
+	return mem.Grow(v.Size() + sizeOf(e.order) + 2*valueBytes)
+}
+
+// finishList makes the array or text of a list; DISTINCT ones are in order.
+func (c *accumulator) finishList(a *plan.Aggregate) plan.Value {
+	if len(c.list) == 0 {
+		return plan.Null
+	}
+	if a.Distinct && len(a.Sort) == 0 {
+		for i := range c.list {
+			c.list[i].order = []plan.Value{c.list[i].value}
+		}
+		slices.SortStableFunc(c.list, func(x, y listed) int { return compareRows(x.order, y.order, []plan.SortKey{{}}) })
+	}
+	slices.SortStableFunc(c.list, func(x, y listed) int { return compareRows(x.order, y.order, a.Sort) })
+	if a.Kind == plan.AggArray {
+		values := make([]plan.Value, len(c.list))
+		for i, e := range c.list {
+			values[i] = e.value
+		}
+		return plan.ArrayValue(a.Type.Elem(), values)
+	}
+	var b strings.Builder
+	for i, e := range c.list {
+		if i > 0 {
+			b.WriteString(e.separator.Text())
+		}
+		b.WriteString(e.value.Text())
+	}
+	return plan.TextValue(b.String())
 }
 
 func (c *accumulator) sum(v plan.Value) error {
@@ -212,6 +284,8 @@ func (c *accumulator) finish(a *plan.Aggregate) ([]plan.Value, error) {
 		return []plan.Value{plan.IntValue(int64(len(c.seen)))}, nil
 	case plan.AggMin, plan.AggMax:
 		return []plan.Value{c.ends}, nil
+	case plan.AggArray, plan.AggString:
+		return []plan.Value{c.finishList(a)}, nil
 	}
 	t := plan.NewCells(len(a.Cats))
 	t.Null = c.null

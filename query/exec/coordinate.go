@@ -39,6 +39,8 @@ type Env struct {
 	Options Options
 	Warn    func(text string) // a test whose assumptions fail, rows that were left out
 	Costs   map[*plan.Fragment]*Cost
+
+	kept map[*plan.Kept]*keptRows // what subqueries read once
 }
 
 // Cost is what a fragment took, over all shards.
@@ -265,7 +267,7 @@ func rowKey(values []plan.Value) string {
 	for _, v := range values {
 		k := v.Key()
 		b = append(b, byte(k.Type))
-		if k.Type == plan.Text || k.Type == plan.JSON {
+		if k.Type == plan.Text || k.Type == plan.JSON || k.Type.IsArray() {
 			b = appendLength(b, len(k.Text()))
 			b = append(b, k.Text()...)
 			continue

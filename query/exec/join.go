@@ -16,6 +16,9 @@ type joinTable struct {
 
 // join streams the left side past the right one, which is held in memory and counts against the budget of the query.
 func (e *Env) join(ctx context.Context, n *plan.Join, emit Emit) error {
+	if n.Lateral != nil {
+		return e.lateral(ctx, n, emit)
+	}
 	t, held, err := e.joinTable(ctx, n)
 	defer func() { e.Options.Memory.Shrink(held) }()
 	if err != nil {
@@ -37,6 +40,81 @@ func (e *Env) join(ctx context.Context, n *plan.Join, emit Emit) error {
 		}
 		copy(out[width:], r)
 		if err := emit(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lateral runs the right side anew for each row of the left one.
+func (e *Env) lateral(ctx context.Context, n *plan.Join, emit Emit) error {
+	width := len(n.L.Columns())
+	out := make([]plan.Value, width+len(n.R.Columns()))
+	return e.node(ctx, n.L, func(row []plan.Value) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		copy(out, row[:width])
+		if err := n.Lateral.Sub.Set(n.Lateral.Args, out); err != nil {
+			return err
+		}
+		found := false
+		err := e.node(ctx, n.R, func(right []plan.Value) error {
+			copy(out[width:], right)
+			if n.Cond != nil {
+				if ok, err := n.Cond.True(out); err != nil || !ok {
+					return err
+				}
+			}
+			found = true
+			return emit(out)
+		})
+		if err != nil || found || n.Kind != plan.LeftJoin {
+			return err
+		}
+		clear(out[width:])
+		return emit(out)
+	})
+}
+
+// keptRows are rows that the query keeps, by key. They count against its budget to its end.
+type keptRows struct {
+	rows    [][]plan.Value
+	buckets map[string][]int
+}
+
+func (e *Env) keptRows(ctx context.Context, n *plan.Kept, emit Emit) error {
+	k := e.kept[n]
+	if k == nil {
+		k = &keptRows{buckets: map[string][]int{}}
+		err := e.node(ctx, n.Input, func(row []plan.Value) error {
+			key, ok, err := joinKey(n.Keys, row)
+			if err != nil {
+				return err
+			}
+			if ok {
+				k.buckets[key] = append(k.buckets[key], len(k.rows))
+			}
+			k.rows = append(k.rows, slices.Clone(row))
+			return e.Options.Memory.Grow(sizeOf(row) + int64(len(key)) + 64)
+		})
+		if err != nil {
+			return err
+		}
+		if e.kept == nil {
+			e.kept = map[*plan.Kept]*keptRows{}
+		}
+		e.kept[n] = k
+	}
+	key, ok, err := joinKey(n.Values, nil)
+	if err != nil || !ok {
+		return err
+	}
+	for i, at := range k.buckets[key] {
+		if i&0xfff == 0xfff && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := emit(k.rows[at]); err != nil {
 			return err
 		}
 	}

@@ -13,8 +13,20 @@ import (
 type Emit func(row []plan.Value) error
 
 // Run computes a plan and gives its rows to emit, in order.
-func (e *Env) Run(ctx context.Context, root plan.Node, emit Emit) error {
-	err := e.node(ctx, root, emit)
+func (e *Env) Run(ctx context.Context, q *plan.Query, emit Emit) error {
+	if r := q.Runner; r != nil {
+		r.Stop, r.Grow = errEnough, e.Options.Memory.Grow
+		r.Run = func(n plan.Node, emit func([]plan.Value) error) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := e.node(ctx, n, emit); err != errEnough {
+				return err
+			}
+			return nil
+		}
+	}
+	err := e.node(ctx, q.Root, emit)
 	if err == errEnough {
 		return nil
 	}
@@ -31,7 +43,18 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.crosstab(ctx, n, emit)
 	case *plan.Rows:
 		return e.rows(n, emit)
+	case *plan.Kept:
+		return e.keptRows(ctx, n, emit)
+	case *plan.Functions:
+		list, err := n.Rows(nil)
+		return emitAll(list, err, emit)
+	case *plan.System:
+		list, err := n.Read()
+		return emitAll(list, err, emit)
 	case *plan.Filter:
+		if n.Cond.Never() {
+			return nil
+		}
 		return e.node(ctx, n.Input, func(row []plan.Value) error {
 			ok, err := n.Cond.True(row)
 			if err != nil || !ok {
@@ -57,6 +80,13 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.setOp(ctx, n, emit)
 	}
 	return errcode.New(errcode.NotSupported, "this kind of query is not supported yet (%T)", n)
+}
+
+func emitAll(rows [][]plan.Value, err error, emit Emit) error {
+	for i := 0; err == nil && i < len(rows); i++ {
+		err = emit(rows[i])
+	}
+	return err
 }
 
 func (e *Env) scan(ctx context.Context, n *plan.Scan, emit Emit) error {

@@ -14,6 +14,10 @@ const (
 	AggMin      AggKind = 5
 	AggMax      AggKind = 6
 	AggTest     AggKind = 7 // a test of categories
+
+	// Lists are made at the coordinator only.
+	AggArray  AggKind = 64 // the values of Arg as an array, NULLs among them; NULL for no rows
+	AggString AggKind = 65 // the texts of Arg, which are not NULL, with Separator between them
 )
 
 // Aggregate is one aggregate of a grouping.
@@ -22,6 +26,11 @@ type Aggregate struct {
 	Type   Type  // of the result; Record for a test
 	Arg    *Expr // of all but AggCells and AggTest
 	Filter *Expr // nil: every row
+
+	Separator *Expr     // of AggString
+	Order     []*Expr   // of a list: what its elements are sorted by, as Sort says
+	Sort      []SortKey // Col is a place in Order
+	Distinct  bool      // of a list: each value once
 
 	Test    *Test // of AggTest, as the fields below
 	Cats    []*Expr
@@ -40,13 +49,16 @@ func (a *Aggregate) Width() int {
 
 func (a *Aggregate) equal(b *Aggregate) bool {
 	same := func(x, y *Expr) bool { return x == y || x != nil && y != nil && x.Equal(y) }
+	if a.Kind >= AggArray {
+		return false
+	}
 	return a.Kind == b.Kind && a.Type == b.Type && a.Test == b.Test && slices.Equal(a.Options, b.Options) &&
 		same(a.Arg, b.Arg) && same(a.Filter, b.Filter) && slices.EqualFunc(a.Cats, b.Cats, same) && same(a.Weight, b.Weight)
 }
 
 // exprs lists the expressions of a that are there.
 func (a *Aggregate) exprs() []*Expr {
-	return slices.DeleteFunc(append([]*Expr{a.Arg, a.Filter, a.Weight}, a.Cats...), func(e *Expr) bool { return e == nil })
+	return slices.DeleteFunc(slices.Concat([]*Expr{a.Arg, a.Filter, a.Weight, a.Separator}, a.Cats, a.Order), func(e *Expr) bool { return e == nil })
 }
 
 // aggOffsets gives the column of each aggregate behind keys key columns, and the width of the whole.

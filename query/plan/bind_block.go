@@ -11,7 +11,8 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func durationValue(d time.Duration) Value {
+// DurationValue is the text of a span of days and smaller units; NULL for none.
+func DurationValue(d time.Duration) Value {
 	if d == 0 {
 		return Null
 	}
@@ -27,6 +28,7 @@ type block struct {
 	keys   []*Expr
 	items  []item
 	where  *Expr
+	sets   *selectSets // functions of the select list that give rows
 }
 
 // item is one output column.
@@ -229,6 +231,12 @@ func (k *block) expand(record *Expr, alias string, at sql.Pos) {
 	if alias != "" {
 		alias += "_"
 	}
+	if record.Kind == exprRecord {
+		for i, name := range record.names {
+			k.items = append(k.items, item{name: alias + name, expr: record.Args[i], at: at})
+		}
+		return
+	}
 	for i, c := range record.test.Columns {
 		k.items = append(k.items, item{name: alias + c.Name, expr: field(record, i), at: at})
 	}
@@ -248,7 +256,7 @@ func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
 	}
 	found := false
 	for _, r := range k.scope.rels {
-		if star.Table != "" && star.Table != r.name {
+		if star.Table != "" && star.Table != r.name || star.Table == "" && r.extra {
 			continue
 		}
 		found = true
@@ -281,14 +289,34 @@ func outputName(e sql.Expr) string {
 	case *sql.Call:
 		return e.Name.Name
 	case *sql.Cast:
-		if n := outputName(e.X); n != "?column?" {
-			return n
+		switch e.X.(type) {
+		case *sql.Cast, *sql.Case:
+		default:
+			if n := outputName(e.X); n != "?column?" {
+				return n
+			}
 		}
 		return e.Type.Name.Name
 	case *sql.Collate:
 		return outputName(e.X)
 	case *sql.Case:
 		return "case"
+	case *sql.Exists:
+		return "exists"
+	case *sql.Array:
+		return "array"
+	case *sql.Subscript:
+		return outputName(e.X)
+	case *sql.Subquery:
+		if e.Array {
+			return "array"
+		}
+		if s, ok := e.Query.Body.(*sql.Select); ok && len(s.Items) == 1 {
+			if s.Items[0].Alias.Name != "" {
+				return s.Items[0].Alias.Name
+			}
+			return outputName(s.Items[0].Expr)
+		}
 	}
 	return "?column?"
 }

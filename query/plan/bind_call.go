@@ -8,7 +8,7 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every"}
+var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every", "array_agg", "string_agg"}
 
 // sessionFunctions need no arguments and are known when the statement is bound.
 func (b *exprBinder) sessionFunction(name string) *Expr {
@@ -44,7 +44,7 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 		return nil, b.unsupported(c.Pos, "a window function (OVER)")
 	case c.WithinGroup != nil:
 		return nil, b.unsupported(c.Pos, "WITHIN GROUP")
-	case c.OrderBy != nil:
+	case c.OrderBy != nil && name != "array_agg" && name != "string_agg":
 		return nil, b.unsupported(c.Pos, "ORDER BY inside an aggregate")
 	}
 	if t := testsByName[name]; t != nil {
@@ -68,6 +68,9 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 		if e := b.sessionFunction(name); e != nil {
 			return e, nil
 		}
+	}
+	if isTableFunction(name) {
+		return b.set(c)
 	}
 	return b.scalar(c, name)
 }
@@ -106,7 +109,7 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 	for i, a := range args {
 		types[i] = a.Type
 	}
-	f := resolve(name, types)
+	f := b.resolve(name, types)
 	if f == nil {
 		return nil, b.noFunction(c, name, types)
 	}
@@ -122,7 +125,19 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 	if err := b.checkUnit(f, args, at); err != nil {
 		return nil, err
 	}
-	return call(f, f.Result, args...), nil
+	result := f.Result
+	if result == Unknown { // of an array function: as its first argument
+		result = args[0].Type
+	}
+	return call(f, result, args...), nil
+}
+
+// resolve finds a function, also among those that know the catalog.
+func (b *Binder) resolve(name string, types []Type) *Function {
+	if f := resolve(name, types); f != nil || b.System == nil {
+		return f
+	}
+	return best(b.System.Functions(name), types)
 }
 
 func allConst(args []*Expr) bool {
@@ -170,6 +185,11 @@ func (b *exprBinder) uniform(c *sql.Call, name string, args []*Expr, at []sql.Po
 }
 
 func (b *exprBinder) currentSetting(c *sql.Call, args []*Expr) (*Expr, error) {
+	if len(args) > 0 && !args[0].isConst() && b.System != nil {
+		if f := best(b.System.Functions("current_setting"), make([]Type, len(args))); f != nil {
+			return call(f, Text, args...), nil
+		}
+	}
 	if len(args) == 0 || len(args) > 2 || !args[0].isConst() || b.Setting == nil {
 		return nil, b.fail(c.Pos, errcode.InvalidOption, "current_setting takes the name of a setting")
 	}
@@ -196,7 +216,7 @@ func (b *Binder) noFunction(c *sql.Call, name string, types []Type) error {
 		}
 		return err.WithHint("there is %s", strings.Join(forms, " and "))
 	}
-	if near, ok := Nearest(name, functionNames()); ok {
+	if near, ok := Nearest(name, functionNames()); ok && near != name {
 		return err.WithHint("did you mean %s?", near)
 	}
 	return err
@@ -264,6 +284,9 @@ func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
 		}
 		return b.add(&Aggregate{Kind: AggCells, Type: Int8, Filter: filter}), nil
 	}
+	if name == "array_agg" || name == "string_agg" {
+		return inner.list(c, name, filter, b)
+	}
 	if len(c.Args) != 1 {
 		return nil, b.fail(c.Pos, errcode.UnknownFunction, "function %s takes one argument, not %d", name, len(c.Args))
 	}
@@ -307,6 +330,50 @@ func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
 	n := b.add(&Aggregate{Kind: AggCount, Type: Int8, Arg: x, Filter: filter})
 	none := call(fnNullif, Int8, n, Constant(IntValue(0)))
 	return b.operator(c.Pos, "/", b.float(sum), b.float(none))
+}
+
+// list binds array_agg(x ORDER BY …) and string_agg(x, separator ORDER BY …); b binds inside of the aggregate, around outside.
+func (b *exprBinder) list(c *sql.Call, name string, filter *Expr, around *exprBinder) (*Expr, error) {
+	args := make([]sql.Expr, len(c.Args))
+	types := make([]Type, len(c.Args))
+	for i, a := range c.Args {
+		args[i] = a.Value
+	}
+	list, err := b.values(args)
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range list {
+		list[i] = b.settle(x)
+		types[i] = list[i].Type
+	}
+	a := &Aggregate{Kind: AggArray, Filter: filter, Distinct: c.Distinct}
+	switch {
+	case name == "array_agg" && len(list) == 1 && !types[0].IsArray():
+		a.Type = ArrayOf(types[0])
+	case name == "string_agg" && len(list) == 2 && types[0] == Text && types[1] == Text:
+		a.Kind, a.Type, a.Separator = AggString, Text, list[1]
+	default:
+		return nil, b.noFunction(c, name, types)
+	}
+	a.Arg = list[0]
+	for _, o := range c.OrderBy {
+		x, err := b.value(o.Expr)
+		if err != nil {
+			return nil, err
+		}
+		x = b.settle(x)
+		if c.Distinct && !x.Equal(a.Arg) {
+			return nil, b.fail(o.Expr.At(), errcode.Invalid, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
+		}
+		if x.order != nil {
+			x = rank(x, x.order)
+		}
+		first := o.Nulls == sql.NullsFirst || o.Nulls == sql.NullsDefault && o.Desc
+		a.Sort = append(a.Sort, SortKey{Col: len(a.Order), Desc: o.Desc, NullsFirst: first})
+		a.Order = append(a.Order, x)
+	}
+	return around.add(a), nil
 }
 
 func (b *Binder) float(e *Expr) *Expr {

@@ -98,10 +98,14 @@ func (b *exprBinder) bindNode(e sql.Expr) (*Expr, error) {
 		return nil, b.fail(e.Pos, errcode.SyntaxError, "DEFAULT is not allowed in this context")
 	case *sql.Star:
 		return nil, b.fail(e.Pos, errcode.SyntaxError, "* is not allowed in this context")
-	case *sql.Exists, *sql.Subquery:
-		return nil, b.unsupported(e.At(), "a subquery in an expression").WithHint("put it in FROM: SELECT … FROM (SELECT …) AS s")
-	case *sql.Array, *sql.Subscript:
-		return nil, b.unsupported(e.At(), "an array")
+	case *sql.Exists:
+		return b.exists(e)
+	case *sql.Subquery:
+		return b.subquery(e)
+	case *sql.Array:
+		return b.array(e)
+	case *sql.Subscript:
+		return b.subscript(e)
 	}
 	return nil, b.unsupported(e.At(), "this expression")
 }
@@ -178,11 +182,18 @@ func (b *Binder) coerce(e *Expr, t Type, at sql.Pos) (*Expr, error) {
 		if e.Value.IsNull() {
 			return typedNull(t), nil
 		}
-		v, err := castTo[t].eval([]Value{e.Value})
+		if t == anyArray {
+			t = ArrayOf(Text)
+		}
+		v, err := b.castFunction(t).eval([]Value{e.Value})
 		if err != nil {
 			return nil, b.locate(err, at)
 		}
-		return Constant(v), nil
+		return &Expr{Kind: ExprConst, Type: t, Value: v}, nil
+	case t == anyArray && e.Type.IsArray():
+		return e, nil
+	case e.Type.IsReg() && t == Int8:
+		return call(castTo[Int8], Int8, e), nil
 	case e.Type == Int8 && t == Float8:
 		return call(castTo[Float8], Float8, e), nil
 	}
@@ -211,6 +222,8 @@ func (b *Binder) unify(what string, list []*Expr, at []sql.Pos) (Type, error) {
 		case t == Unknown, t == Int8 && e.Type == Float8:
 			t = e.Type
 		case t == Float8 && e.Type == Int8:
+		case (t.IsReg() || t == Int8) && (e.Type.IsReg() || e.Type == Int8):
+			t = Int8
 		default:
 			return 0, b.fail(at[i], errcode.TypeMismatch, "%s types %s and %s cannot be matched", what, t, e.Type)
 		}
@@ -314,6 +327,9 @@ func (b *exprBinder) binary(e *sql.Binary) (*Expr, error) {
 }
 
 func (b *exprBinder) operator(at sql.Pos, op string, l, r *Expr) (*Expr, error) {
+	if l.Type.IsArray() || r.Type.IsArray() {
+		return b.arrayOperator(at, op, l, r)
+	}
 	if op == "||" {
 		if l.Type != Text && r.Type != Text && l.Type != Unknown && r.Type != Unknown {
 			return nil, b.fail(at, errcode.UnknownFunction, "operator does not exist: %s || %s", l.Type, r.Type).
@@ -367,7 +383,7 @@ func (b *exprBinder) pair(at sql.Pos, op string, le, re sql.Expr) (*Expr, *Expr,
 
 // match brings two sides to one type.
 func (b *Binder) match(at sql.Pos, op string, l, r *Expr, lat, rat sql.Pos) (*Expr, *Expr, error) {
-	numbers := func(t Type) bool { return t == Int8 || t == Float8 }
+	numbers := func(t Type) bool { return t == Int8 || t == Float8 || t.IsReg() }
 	switch {
 	case numbers(l.Type) && numbers(r.Type):
 		return l, r, nil // Compare knows both
@@ -517,9 +533,29 @@ func (b *exprBinder) like(e *sql.Like) (*Expr, error) {
 
 func (b *exprBinder) in(e *sql.In) (*Expr, error) {
 	if e.Query != nil {
-		return nil, b.unsupported(e.Pos, "IN with a subquery")
+		x, err := b.anyOf(e.Pos, "=", e.X, e.Query, false)
+		if err != nil {
+			return nil, err
+		}
+		return negate(x, e.Not), nil
+	}
+	if row, ok := e.X.(*sql.Row); ok {
+		return b.rowIn(e, row)
 	}
 	return b.inList(e.Pos, e.X, e.List, e.Not)
+}
+
+// rowIn is (a, b) IN ((c, d), …).
+func (b *exprBinder) rowIn(e *sql.In, row *sql.Row) (*Expr, error) {
+	var hits []*Expr
+	for _, item := range e.List {
+		x, err := b.rowEqual(&sql.Binary{Pos: e.Pos, Op: "=", L: row, R: item}, fnEq, row)
+		if err != nil {
+			return nil, err
+		}
+		hits = append(hits, x)
+	}
+	return negate(call(fnOr, Bool, hits...), e.Not), nil
 }
 
 func (b *exprBinder) inList(at sql.Pos, xe sql.Expr, list []sql.Expr, not bool) (*Expr, error) {
@@ -544,15 +580,6 @@ func (b *exprBinder) inList(at sql.Pos, xe sql.Expr, list []sql.Expr, not bool) 
 		return Constant(BoolValue(not)), nil
 	}
 	return negate(call(fnIn, Bool, args...), not), nil
-}
-
-// quantified is x = ANY (ARRAY[…]) and x <> ALL (ARRAY[…]).
-func (b *exprBinder) quantified(e *sql.Quantified) (*Expr, error) {
-	a, ok := e.Array.(*sql.Array)
-	if ok && (e.Op == "=" && !e.All || e.Op == "<>" && e.All) {
-		return b.inList(e.Pos, e.X, a.Elems, e.All)
-	}
-	return nil, b.unsupported(e.Pos, "ANY and ALL other than = ANY (ARRAY[…]) and <> ALL (ARRAY[…])")
 }
 
 func (b *exprBinder) bindCase(e *sql.Case) (*Expr, error) {
@@ -605,7 +632,10 @@ func (b *exprBinder) bindCase(e *sql.Case) (*Expr, error) {
 
 func (b *exprBinder) cast(e *sql.Cast) (*Expr, error) {
 	t, ok := typeByName(e.Type.Name.Name)
-	if !ok || e.Type.Dims > 0 {
+	if e.Type.Dims == 1 && !t.IsArray() {
+		t = ArrayOf(t)
+	}
+	if !ok || e.Type.Dims > 1 {
 		return nil, b.fail(e.Type.Pos, errcode.UnknownSetting, "type %q is not known here", e.Type.Name.Name).
 			WithHint("the types are bool, int8, float8, text, timestamptz, interval and json")
 	}
@@ -614,12 +644,18 @@ func (b *exprBinder) cast(e *sql.Cast) (*Expr, error) {
 		return nil, err
 	}
 	if x.Kind == exprParam && x.Type == Unknown {
+		if t.IsReg() { // known as a name only
+			if x, err = b.coerce(x, Text, e.Pos); err != nil {
+				return nil, err
+			}
+			return call(b.castFunction(t), t, x), nil
+		}
 		return b.coerce(x, t, e.Pos)
 	}
 	if !castable(x.Type, t) {
 		return nil, b.fail(e.Pos, errcode.TypeMismatch, "cannot cast type %s to %s", x.Type, t)
 	}
-	f := castTo[t]
+	f := b.castFunction(t)
 	if e.Type.Name.Name == "date" {
 		f = fnDate
 	}

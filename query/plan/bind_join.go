@@ -25,6 +25,7 @@ type Join struct {
 	Kind         JoinKind
 	LKeys, RKeys []*Expr
 	Cond         *Expr // nil: none
+	Lateral      *Expr // the subquery that R is, run anew for each row of L; nil: R depends on no row
 	cols         []Column
 }
 
@@ -40,18 +41,34 @@ func (b *Binder) fromList(refs []sql.TableRef, blk *block) error {
 		return err
 	}
 	for _, ref := range refs[1:] {
-		r := &block{}
-		if err := b.fromSide(ref, r); err != nil {
-			return err
-		}
-		if err := b.join(blk, r, &sql.Join{Pos: ref.At(), Kind: sql.CrossJoin}); err != nil {
+		if err := b.joinSide(blk, ref, &sql.Join{Pos: ref.At(), Kind: sql.CrossJoin}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fromSide binds one side of a join. The cells of a table are read whole; what its rows are filtered by stands above the join.
+// joinSide binds the right side of a join, which may read rows of the left one if it is a function or LATERAL.
+func (b *Binder) joinSide(l *block, ref sql.TableRef, j *sql.Join) error {
+	s := &Subquery{Kind: SubLateral, run: b.runner}
+	around := &outerScope{expr: &exprBinder{Binder: b, scope: &l.scope}, sub: s, next: b.outer}
+	b.outer = around
+	r := &block{}
+	err := b.fromSide(ref, r)
+	b.outer = around.next
+	if err != nil {
+		return err
+	}
+	if len(s.cells) == 0 {
+		return b.join(l, r, j, nil)
+	}
+	r.source = keepInputs(r.source)
+	s.Root = r.source
+	b.subqueries = append(b.subqueries, s)
+	return b.join(l, r, j, &Expr{Kind: exprSubquery, Type: Bool, Sub: s, Args: around.args})
+}
+
+// fromSide binds one side of a join. What its rows are filtered by, and which columns are read, is found out above the join.
 func (b *Binder) fromSide(ref sql.TableRef, blk *block) error {
 	j, ok := ref.(*sql.Join)
 	if !ok {
@@ -62,21 +79,44 @@ func (b *Binder) fromSide(ref sql.TableRef, blk *block) error {
 		blk.source, blk.table = n, nil
 		return err
 	}
-	if j.Alias.Name != "" {
-		return b.unsupported(j.Alias.Pos, "an alias of a join")
-	}
-	r := &block{}
 	if err := b.fromSide(j.L, blk); err != nil {
 		return err
 	}
-	if err := b.fromSide(j.R, r); err != nil {
+	if err := b.joinSide(blk, j.R, j); err != nil || j.Alias.Name == "" {
 		return err
 	}
-	return b.join(blk, r, j)
+	return b.aliasJoin(blk, j)
+}
+
+// aliasJoin names a join: in parentheses the name hides its inputs, behind USING it stands for the merged columns beside them.
+func (b *Binder) aliasJoin(blk *block, j *sql.Join) error {
+	if !j.Paren {
+		blk.scope.rels = append(blk.scope.rels, relation{name: j.Alias.Name, columns: len(j.Using), extra: true})
+		return nil
+	}
+	var cols []scopeColumn
+	var exprs []*Expr
+	for _, r := range blk.scope.rels {
+		for i := r.from; i < r.from+r.columns; i++ {
+			if c := blk.scope.cols[i]; c.name != "" && !c.merged && !r.extra {
+				cols, exprs = append(cols, c), append(exprs, ColumnRef(i, c.typ))
+			}
+		}
+	}
+	if len(j.Alias.Columns) > len(cols) {
+		return b.fail(j.Alias.Pos, errcode.Invalid, "join expression %q has %d columns available but %d columns specified", j.Alias.Name, len(cols), len(j.Alias.Columns))
+	}
+	for i, c := range j.Alias.Columns {
+		cols[i].name = c.Name
+	}
+	blk.scope = scope{}
+	blk.scope.add(j.Alias.Name, "", nil, cols)
+	blk.source = &Project{Input: blk.source, Exprs: exprs, cols: blk.scope.columns()}
+	return nil
 }
 
 // join makes l the join of l and r.
-func (b *Binder) join(l, r *block, j *sql.Join) error {
+func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 	at := j.Pos
 	if j.R != nil {
 		at = j.R.At()
@@ -86,10 +126,13 @@ func (b *Binder) join(l, r *block, j *sql.Join) error {
 			return x.name != "" && x.name == y.name && (x.schema == "" || x.schema == y.schema)
 		}
 		if slices.ContainsFunc(l.scope.rels, same) {
-			return b.fail(at, errcode.Invalid, "table name %q specified more than once", x.name).WithHint("give one of them an alias: … AS other")
+			return b.fail(at, errcode.DuplicateAlias, "table name %q specified more than once", x.name).WithHint("give one of them an alias: … AS other")
 		}
 	}
-	n := &Join{L: l.source, R: r.source, Kind: joinKinds[j.Kind]}
+	n := &Join{L: l.source, R: r.source, Kind: joinKinds[j.Kind], Lateral: lateral}
+	if lateral != nil && n.Kind != InnerJoin && n.Kind != LeftJoin {
+		return b.fail(at, errcode.InvalidOption, "a right or full join cannot read rows of its left side").WithHint("the join must be INNER or LEFT for a LATERAL reference")
+	}
 	width := len(l.scope.cols)
 	names := j.Using
 	if j.Natural {
@@ -126,7 +169,10 @@ func (b *Binder) join(l, r *block, j *sql.Join) error {
 	n.cols = l.scope.columns()
 	if j.On != nil {
 		e := &exprBinder{Binder: b, scope: &l.scope, clause: "JOIN/ON"}
+		around := b.outer
+		b.outer = b.fromOuter
 		x, err := e.condition(j.On)
+		b.outer = around
 		if err != nil {
 			return err
 		}
@@ -143,12 +189,12 @@ func (b *Binder) join(l, r *block, j *sql.Join) error {
 // condition sorts out which parts of a condition are equalities between the sides.
 func (n *Join) condition(parts []*Expr, width int) {
 	for _, e := range parts {
-		if e.Kind == ExprCall && e.Fn == fnEq {
+		if e.Kind == ExprCall && e.Fn == fnEq && n.Lateral == nil {
 			x, y := e.Args[0], e.Args[1]
 			if x.side(width) > 0 && y.side(width) < 0 {
 				x, y = y, x
 			}
-			if x.side(width) < 0 && y.side(width) > 0 && x.Type == y.Type {
+			if x.side(width) < 0 && y.side(width) > 0 && sameKeys(x.Type, y.Type) {
 				n.LKeys, n.RKeys = append(n.LKeys, x), append(n.RKeys, y.shift(-width))
 				continue
 			}
@@ -169,6 +215,106 @@ func (e *Expr) side(width int) int {
 		return 1
 	}
 	return 0
+}
+
+// sink puts conditions on rows as far down as they can be tested: into the scan of a table, on one side of a join, among the
+// conditions of a join.
+func (b *Binder) sink(n Node, conds []*Expr) Node {
+	if len(conds) == 0 {
+		return n
+	}
+	var rest []*Expr
+	switch n := n.(type) {
+	case *Join:
+		width := len(n.L.Columns())
+		var left, right []*Expr
+		for _, c := range conds {
+			switch side := c.side(width); {
+			case side < 0 && (n.Kind == InnerJoin || n.Kind == LeftJoin):
+				left = append(left, c)
+			case side > 0 && (n.Kind == InnerJoin || n.Kind == RightJoin):
+				right = append(right, c.shift(-width))
+			case side == 0 && n.Kind == InnerJoin && len(c.Columns()) > 0:
+				n.condition([]*Expr{c}, width)
+			default:
+				rest = append(rest, c)
+			}
+		}
+		n.L, n.R = b.sink(n.L, left), b.sink(n.R, right)
+	case *Scan:
+		for _, c := range conds {
+			if c.local() {
+				rest = append(rest, c)
+				continue
+			}
+			n.Fragment.Filters = append(n.Fragment.Filters, c)
+		}
+		n.Fragment.Shards = b.prune(n.Fragment, n.table)
+	case *Filter:
+		n.Input = b.sink(n.Input, conds)
+		return n
+	case *Project:
+		for i, c := range conds {
+			conds[i] = c.rewrite(func(x *Expr) *Expr {
+				if x.Kind == ExprCol {
+					return n.Exprs[x.Col]
+				}
+				return nil
+			})
+			if hasSubquery(conds[i]) && !hasSubquery(c) {
+				conds[i], rest = Constant(BoolValue(true)), append(rest, c)
+			}
+		}
+		n.Input = b.sink(n.Input, conds)
+	default:
+		rest = conds
+	}
+	for _, c := range rest {
+		n = &Filter{Input: n, Cond: c}
+	}
+	return n
+}
+
+// narrow makes scans read the columns that are used and no others.
+func narrow(n Node, used map[int]bool) {
+	mark := func(m map[int]bool, list ...*Expr) {
+		for _, e := range list {
+			for _, c := range e.Columns() {
+				m[c] = true
+			}
+		}
+	}
+	switch n := n.(type) {
+	case *Filter:
+		mark(used, n.Cond)
+		narrow(n.Input, used)
+	case *Project:
+		in := map[int]bool{}
+		mark(in, n.Exprs...)
+		narrow(n.Input, in)
+	case *Join:
+		width := len(n.L.Columns())
+		if n.Cond != nil {
+			mark(used, n.Cond)
+		}
+		left, right := map[int]bool{}, map[int]bool{}
+		for c := range used {
+			if c < width {
+				left[c] = true
+			} else {
+				right[c-width] = true
+			}
+		}
+		mark(left, n.LKeys...)
+		mark(right, n.RKeys...)
+		if n.Lateral != nil {
+			mark(left, n.Lateral.Args...)
+		}
+		narrow(n.L, left)
+		narrow(n.R, right)
+	case *Scan:
+		n.Fragment.Cells = slices.DeleteFunc(slices.Clone(n.Fragment.Cells), func(c int) bool { return !used[c] })
+	}
 }
 
 // shift is e reading each column by places further on.

@@ -15,6 +15,7 @@ type cte struct {
 	query   *sql.Query
 	columns []sql.Ident
 	outer   int // how many expressions its own query sees
+	from    *outerScope
 }
 
 // tail is what may follow a body: ORDER BY, LIMIT, OFFSET.
@@ -30,7 +31,7 @@ func (b *Binder) Query(q *sql.Query) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Query{Root: root, Columns: root.Columns()}, nil
+	return &Query{Root: root, Columns: root.Columns(), Subqueries: b.subqueries, Runner: b.runner}, nil
 }
 
 func (b *Binder) query(q *sql.Query) (Node, error) {
@@ -45,7 +46,7 @@ func (b *Binder) query(q *sql.Query) (Node, error) {
 		outer := b.ctes
 		defer func() { b.ctes = outer }()
 		for _, c := range q.With.CTEs {
-			b.ctes = append(b.ctes[:len(b.ctes):len(b.ctes)], cte{name: c.Name, query: c.Query, columns: c.Columns, outer: len(b.ctes)})
+			b.ctes = append(b.ctes[:len(b.ctes):len(b.ctes)], cte{name: c.Name, query: c.Query, columns: c.Columns, outer: len(b.ctes), from: b.outer})
 		}
 	}
 	return b.body(q.Body, tail{order: q.OrderBy, limit: q.Limit, offset: q.Offset, ties: q.WithTies})
@@ -317,6 +318,9 @@ func (b *Binder) rowCount(e sql.Expr, clause string, none int64) (int64, error) 
 
 // from binds the FROM of a block.
 func (b *Binder) from(refs []sql.TableRef, blk *block) error {
+	around := b.fromOuter
+	b.fromOuter = b.outer
+	defer func() { b.fromOuter = around }()
 	if len(refs) == 0 {
 		blk.source = &Rows{Rows: [][]*Expr{{}}}
 		return nil
@@ -333,10 +337,12 @@ func (b *Binder) fromOne(ref sql.TableRef, blk *block) error {
 	case *sql.TableName:
 		return b.fromName(ref, blk)
 	case *sql.Derived:
-		if ref.Lateral {
-			return b.unsupported(ref.Pos, "LATERAL")
+		around := b.outer
+		if !ref.Lateral {
+			b.outer = b.fromOuter
 		}
 		n, err := b.query(ref.Query)
+		b.outer = around
 		if err != nil {
 			return err
 		}
@@ -346,7 +352,11 @@ func (b *Binder) fromOne(ref sql.TableRef, blk *block) error {
 		if err != nil {
 			return err
 		}
-		return b.fromNode(n, ref.Alias, ref.Call.Name.Name, ref.Pos, blk)
+		alias := ref.Alias
+		if f, ok := n.(*Functions); ok && alias.Name != "" && len(alias.Columns) == 0 && f.scalar() { // FROM f() AS s names the column too
+			alias.Columns = []sql.Ident{{Pos: alias.Pos, Name: alias.Name}}
+		}
+		return b.fromNode(n, alias, ref.Call.Name.Name, ref.Pos, blk)
 	}
 	return b.unsupported(ref.At(), "this entry of FROM")
 }
@@ -379,7 +389,15 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 		}
 	}
 	if n := b.systemTable(ref.Name); n != nil {
-		return b.fromNode(n, ref.Alias, ref.Name.Name, ref.Pos, blk)
+		if err := b.fromNode(n, ref.Alias, ref.Name.Name, ref.Pos, blk); err != nil {
+			return err
+		}
+		r := &blk.scope.rels[len(blk.scope.rels)-1]
+		r.system = n
+		if ref.Alias.Name == "" {
+			r.schema = r.system.schema
+		}
+		return nil
 	}
 	t, err := b.Table(ref.Name)
 	if err != nil {
@@ -403,10 +421,10 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 }
 
 func (b *Binder) fromCTE(c cte, ref *sql.TableName, blk *block) error {
-	seen := b.ctes
-	b.ctes = b.ctes[:c.outer:c.outer]
+	seen, outer := b.ctes, b.outer
+	b.ctes, b.outer = b.ctes[:c.outer:c.outer], c.from
 	n, err := b.query(c.query)
-	b.ctes = seen
+	b.ctes, b.outer = seen, outer
 	if err != nil {
 		return err
 	}
@@ -420,17 +438,31 @@ func (b *Binder) fromCTE(c cte, ref *sql.TableName, blk *block) error {
 	return b.fromNode(n, a, a.Name, ref.Pos, blk)
 }
 
-// systemTable gives the rows of a table in the schema quipu, or nil.
-func (b *Binder) systemTable(n sql.Name) Node {
-	if n.Schema != "quipu" || n.Name != "tables" {
+// systemTable gives the rows of a relation that is computed, or nil. Those of pg_catalog need no schema in front.
+func (b *Binder) systemTable(n sql.Name) *System {
+	name := n.Schema
+	if name == "" {
+		name = "pg_catalog"
+	}
+	if b.System == nil || n.Database != "" && n.Database != b.Database {
 		return nil
 	}
-	return TableList(b.Catalog.Tables(b.Database))
+	r := b.System.Relation(name, n.Name)
+	if r == nil {
+		return nil
+	}
+	return &System{Name: name + "." + n.Name, Read: r.Read, schema: name, oid: r.OID, cols: r.Columns}
 }
 
 // TableList shows tables as rows.
 func TableList(tables []*schema.Table) Node {
-	n := &Rows{cols: []Column{{"name", Text}, {"dimensions", Text}, {"partition_by", Text}, {"window", Text}, {"retention", Text}, {"version", Int8}}}
+	cols := []Column{{"name", Text}, {"dimensions", Text}, {"partition_by", Text}, {"window", Text}, {"retention", Text}, {"version", Int8}}
+	return &System{Name: "quipu.tables", Read: func() ([][]Value, error) { return TableRows(tables), nil }, cols: cols}
+}
+
+// TableRows are the rows of quipu.tables.
+func TableRows(tables []*schema.Table) [][]Value {
+	var out [][]Value
 	for _, t := range tables {
 		dims, parts := "", ""
 		for i, d := range t.Dims {
@@ -445,12 +477,7 @@ func TableList(tables []*schema.Table) Node {
 			}
 			parts += t.Dims[p].Name
 		}
-		row := []Value{TextValue(t.Name.Table), TextValue(dims), TextValue(parts), durationValue(t.Window), durationValue(t.Retention), IntValue(int64(t.Version))}
-		exprs := make([]*Expr, len(row))
-		for i, v := range row {
-			exprs[i] = &Expr{Kind: ExprConst, Type: n.cols[i].Type, Value: v}
-		}
-		n.Rows = append(n.Rows, exprs)
+		out = append(out, []Value{TextValue(t.Name.Table), TextValue(dims), TextValue(parts), DurationValue(t.Window), DurationValue(t.Retention), IntValue(int64(t.Version))})
 	}
-	return n
+	return out
 }

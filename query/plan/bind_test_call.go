@@ -198,9 +198,21 @@ func (e *Expr) testColumn() string {
 }
 
 func (b *exprBinder) field(e *sql.Field) (*Expr, error) {
+	if c, ok := e.X.(*sql.Column); ok { // a record of a derived table is its columns, name_field
+		whole := sql.Column{Pos: c.Pos, Schema: c.Schema, Table: c.Table, Name: c.Name + "_" + e.Name}
+		if x, err := b.findOrNot(b.scope, &whole); err == nil && x != nil && !x.isConst() {
+			return x, nil
+		}
+	}
 	x, err := b.bind(e.X)
 	if err != nil {
 		return nil, err
+	}
+	if x.Kind == exprRecord {
+		if i := slices.Index(x.names, e.Name); i >= 0 {
+			return x.Args[i], nil
+		}
+		return nil, b.fail(e.Pos, errcode.UnknownColumn, "column %q not found in the record", e.Name).WithHint("its columns are %s", strings.Join(x.names, ", "))
 	}
 	if x.Type != Record {
 		return nil, b.fail(e.Pos, errcode.TypeMismatch, "column notation .%s applied to type %s, which is not a composite type", e.Name, x.Type)

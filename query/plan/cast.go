@@ -60,6 +60,12 @@ func castable(from, to Type) bool {
 	switch {
 	case from == to, from == Unknown, to == Text, from == Text:
 		return from != Record && to != Record
+	case from.IsArray() && to.IsArray():
+		return castable(from.Elem(), to.Elem())
+	case from.IsReg():
+		return to == Int8 || to.IsReg()
+	case to.IsReg():
+		return from == Int8
 	case from == Record || to == Record:
 		return false
 	case to == Bool:
@@ -87,7 +93,7 @@ func castBool(v Value) (Value, bool) {
 
 func castInt(v Value) (Value, bool) {
 	switch v.Type {
-	case Bool:
+	case Bool, RegClass, RegType, RegProc, RegNamespace, RegRole:
 		return IntValue(v.num), true
 	case Float8:
 		f := math.RoundToEven(v.Float())

@@ -31,6 +31,8 @@ type Context struct {
 	Database  string
 	Mode      Mode // forced by quipu.force_mode, where it is allowed
 	Shards    int  // data groups; 0 if not known
+	// System are the relations that are computed; nil: there are none.
+	System SystemCatalog
 	// Setting is the value of a session setting, for current_setting and SHOW.
 	Setting func(name string) (string, bool)
 }
@@ -42,10 +44,17 @@ type Binder struct {
 	params     []Type // while describing: of $1, $2, …, as far as they are known
 	depth      int
 	ctes       []cte
+	outer      *outerScope // of the query that is being bound
+	fromOuter  *outerScope // the same at the start of its FROM: what derived tables and join conditions see
+	runner     *Runner
+	subqueries []*Subquery
+	local      map[string]*Function // functions that know the catalog of this binder
 }
 
 // NewBinder is a binder for the statements of c.Text.
-func NewBinder(c Context) *Binder { return &Binder{Context: c} }
+func NewBinder(c Context) *Binder {
+	return &Binder{Context: c, runner: &Runner{}, local: map[string]*Function{}}
+}
 
 // Describe makes b bind statements whose parameters have no values yet. types are those that are known, Unknown for the others.
 func (b *Binder) Describe(types []Type) {

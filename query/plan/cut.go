@@ -11,16 +11,21 @@ import (
 
 // rows gives the rows of the block's source that WHERE keeps, with the columns that exprs read.
 func (b *Binder) rows(k *block, exprs []*Expr) (Node, error) {
-	if k.table == nil {
-		if k.where == nil {
-			return k.source, nil
+	used := map[int]bool{}
+	for _, e := range exprs {
+		for _, c := range e.Columns() {
+			used[c] = true
 		}
-		return &Filter{Input: k.source, Cond: k.where}, nil
+	}
+	if k.table == nil {
+		n := b.sink(k.source, conjuncts(k.where))
+		narrow(n, used)
+		return n, nil
 	}
 	f := b.fragment(k)
 	f.Limit = -1
-	used := map[int]bool{}
-	for _, e := range exprs {
+	_, kept := k.conditions()
+	for _, e := range kept {
 		for _, c := range e.Columns() {
 			used[c] = true
 		}
@@ -32,15 +37,32 @@ func (b *Binder) rows(k *block, exprs []*Expr) (Node, error) {
 		}
 	}
 	f.Why = "cells are streamed"
-	n := &Scan{Fragment: f}
+	scan := &Scan{Fragment: f, table: k.table}
 	for _, c := range k.scope.cols {
-		n.cols = append(n.cols, Column{c.name, c.typ})
+		scan.cols = append(scan.cols, Column{c.name, c.typ})
+	}
+	var n Node = scan
+	for _, e := range kept {
+		n = &Filter{Input: n, Cond: e}
 	}
 	return n, nil
 }
 
+// conditions are the parts of WHERE: those that shards test and those that the coordinator does.
+func (k *block) conditions() (shipped, kept []*Expr) {
+	for _, e := range conjuncts(k.where) {
+		if e.local() {
+			kept = append(kept, e)
+		} else {
+			shipped = append(shipped, e)
+		}
+	}
+	return shipped, kept
+}
+
 func (b *Binder) fragment(k *block) *Fragment {
-	f := &Fragment{Table: k.table.ID, Version: k.table.Version, Name: k.table.Name.Table, Dims: len(k.table.Dims), Filters: conjuncts(k.where)}
+	f := &Fragment{Table: k.table.ID, Version: k.table.Version, Name: k.table.Name.Table, Dims: len(k.table.Dims)}
+	f.Filters, _ = k.conditions()
 	f.Shards = b.prune(f, k.table)
 	for _, c := range k.scope.cols {
 		f.Names = append(f.Names, c.name)
@@ -109,8 +131,14 @@ func groupColumns(k *block) []Column {
 // pushable says whether shards can compute the groups: every key, category and argument looks at one dimension or at ts.
 func pushable(k *block) bool {
 	count := len(k.table.Dims) + 1
+	if _, kept := k.conditions(); len(kept) > 0 {
+		return false
+	}
 	single := func(e *Expr) bool {
 		cols := e.Columns()
+		if e.local() {
+			return false
+		}
 		return len(cols) == 0 || len(cols) == 1 && cols[0] != count
 	}
 	for _, key := range k.keys {
@@ -119,8 +147,13 @@ func pushable(k *block) bool {
 		}
 	}
 	for _, a := range k.aggs {
+		if slices.ContainsFunc(a.exprs(), (*Expr).local) {
+			return false
+		}
 		switch a.Kind {
 		case AggCells, AggCount:
+		case AggArray, AggString:
+			return false
 		case AggSum:
 			if a.Arg.Kind != ExprCol || a.Arg.Col != count {
 				return false

@@ -6,9 +6,20 @@ import (
 )
 
 // Explain is the plan as text, one line a node and fact. note adds lines to a fragment, such as what it cost.
-func Explain(root Node, note func(*Fragment) []string) []string {
+func Explain(q *Query, note func(*Fragment) []string) []string {
 	var lines []string
-	explain(root, 0, note, &lines)
+	explain(q.Root, 0, note, &lines)
+	for _, s := range q.Subqueries {
+		if s.Kind == SubLateral { // it stands in the tree
+			continue
+		}
+		each := ""
+		if len(s.cells) > 0 {
+			each = ", anew for each set of outer values"
+		}
+		lines = append(lines, fmt.Sprintf("Subquery %d%s", s.number, each))
+		explain(s.Root, 1, note, &lines)
+	}
 	return lines
 }
 
@@ -50,6 +61,18 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 		put("Limit: %s", limitText(n))
 	case *Join:
 		put("%s", n.text())
+	case *Kept:
+		put("Keep rows%s", lookupText(n))
+	case *Functions:
+		var names []string
+		for _, c := range n.Calls {
+			if c.Fn != nil {
+				names = append(names, c.Fn.Name)
+			}
+		}
+		put("Functions: %s", strings.Join(names, ", "))
+	case *System:
+		put("System table %s", n.Name)
 	case *Distinct:
 		put("Distinct")
 	case *SetOp:
@@ -72,6 +95,9 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 func (n *Join) text() string {
 	s := [...]string{"Join", "Left join", "Right join", "Full join"}[n.Kind]
 	how := ", nested loop"
+	if n.Lateral != nil {
+		how = ", anew for each row"
+	}
 	if len(n.LKeys) > 0 {
 		how = ", hash"
 		for i, k := range n.LKeys {
@@ -83,6 +109,13 @@ func (n *Join) text() string {
 		how += ", if " + n.Cond.format(columnNames(n.cols))
 	}
 	return s + how
+}
+
+func lookupText(n *Kept) string {
+	if len(n.Keys) == 0 {
+		return ""
+	}
+	return " by " + formatAll(n.Keys, columnNames(n.Input.Columns()))
 }
 
 func keepText(keep int64) string {
@@ -237,6 +270,13 @@ func (e *Expr) format(names []string) string {
 			return "order(" + e.Args[0].format(names) + ")"
 		}
 		return name + "(" + formatAll(e.Args, names) + ")"
+	case exprSubquery:
+		if len(e.Args) == 0 {
+			return fmt.Sprintf("subquery %d", e.Sub.number)
+		}
+		return fmt.Sprintf("subquery %d(%s)", e.Sub.number, formatAll(e.Args, names))
+	case exprOuter:
+		return "outer value"
 	}
 	return "?"
 }

@@ -17,6 +17,10 @@ const (
 	ExprCall  ExprKind = 3 // function Fn of Args
 	exprAgg   ExprKind = 4 // aggregate Col of the block, column Field of it; only while binding
 	exprParam ExprKind = 5 // $Col whose value is not known; only in Describe
+
+	exprSubquery ExprKind = 6 // Sub with Args as its outer values; coordinator only
+	exprOuter    ExprKind = 7 // the value that an enclosing query has put in cell; coordinator only
+	exprRecord   ExprKind = 8 // several values, Args called names; only while binding
 )
 
 // Expr is a bound expression: every name is resolved, every type is known.
@@ -28,9 +32,12 @@ type Expr struct {
 	Field int // of exprAgg; −1 is the whole record
 	Fn    *Function
 	Args  []*Expr
-	test  *Test    // of exprAgg, if it is a test
-	order []string // declared order of the values, for a column of such a dimension
-	at    sql.Pos  // of a column, for messages
+	test  *Test     // of exprAgg, if it is a test
+	Sub   *Subquery // of exprSubquery
+	cell  *Value    // of exprOuter
+	names []string  // of exprRecord
+	order []string  // declared order of the values, for a column of such a dimension
+	at    sql.Pos   // of a column, for messages
 }
 
 // Constant is the expression v.
@@ -67,6 +74,10 @@ func (e *Expr) Eval(row []Value) (Value, error) {
 			args = append(args, v)
 		}
 		return e.Fn.eval(args)
+	case exprSubquery:
+		return e.Sub.eval(e.Args, row)
+	case exprOuter:
+		return *e.cell, nil
 	}
 	return Null, errcode.New(errcode.Internal, "expression of kind %d was left unbound", e.Kind)
 }
@@ -77,9 +88,12 @@ func (e *Expr) True(row []Value) (bool, error) {
 	return v.Bool(), err
 }
 
+// Never says that a condition is a constant and not true.
+func (e *Expr) Never() bool { return e.isConst() && !e.Value.Bool() }
+
 // Equal says that a and b are the same expression.
 func (e *Expr) Equal(o *Expr) bool {
-	if e.Kind != o.Kind || e.Type != o.Type || e.Col != o.Col || e.Field != o.Field || e.Fn != o.Fn || e.Value != o.Value {
+	if e.Kind != o.Kind || e.Type != o.Type || e.Col != o.Col || e.Field != o.Field || e.Fn != o.Fn || e.Value != o.Value || e.Sub != o.Sub || e.cell != o.cell {
 		return false
 	}
 	return slices.EqualFunc(e.Args, o.Args, (*Expr).Equal)
@@ -151,6 +165,26 @@ func (e *Expr) fold() *Expr {
 		return e
 	}
 	return &Expr{Kind: ExprConst, Type: e.Type, Value: v}
+}
+
+// local says that e must be computed at the coordinator: it knows the catalog, has a subquery in it, or reads an outer row.
+func (e *Expr) local() bool {
+	found := false
+	e.walk(func(x *Expr) bool {
+		found = found || x.Kind == exprSubquery || x.Kind == exprOuter || x.Kind == ExprCall && x.Fn.local || x.Type > Record
+		return !found
+	})
+	return found
+}
+
+// outer says that e depends on an outer row.
+func (e *Expr) outer() bool {
+	found := false
+	e.walk(func(x *Expr) bool {
+		found = found || x.Kind == exprOuter
+		return !found
+	})
+	return found
 }
 
 // conjuncts splits e at its ANDs.

@@ -17,6 +17,7 @@ type Function struct {
 	lazy     func(args []*Expr, row []Value) (Value, error) // evaluates its arguments itself
 	nullable bool                                           // sees NULL arguments; the others give NULL for one
 	volatile bool                                           // is not folded
+	local    bool                                           // runs at the coordinator only: it knows the catalog, or takes arrays
 }
 
 // Signature names the function with its argument types, as fragments spell it: abs(int8).
@@ -50,11 +51,15 @@ func (f *Function) accepts(types []Type) (conversions int, ok bool) {
 		want := f.Args[min(i, len(f.Args)-1)]
 		switch {
 		case want == Unknown || t == want:
+		case want == anyArray:
+			if !t.IsArray() && t != Unknown {
+				return 0, false
+			}
 		case t == Unknown:
 			if want != Text {
 				conversions++ // a literal is rather text than anything else
 			}
-		case t == Int8 && want == Float8:
+		case t == Int8 && want == Float8, t.IsReg() && want == Int8:
 			conversions += 2
 		default:
 			return 0, false
@@ -76,7 +81,7 @@ var (
 )
 
 func registerAll() struct{} {
-	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, timeFunctions, castFunctions} {
+	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, timeFunctions, castFunctions, arrayFunctions} {
 		for _, f := range list {
 			functionsByName[f.Name] = append(functionsByName[f.Name], f)
 			functionsBySignature[f.Signature()] = f
@@ -92,15 +97,17 @@ func call(f *Function, result Type, args ...*Expr) *Expr {
 }
 
 // resolve picks the overload of name that fits the types with the fewest conversions.
-func resolve(name string, types []Type) *Function {
-	var best *Function
+func resolve(name string, types []Type) *Function { return best(functionsByName[name], types) }
+
+func best(list []*Function, types []Type) *Function {
+	var found *Function
 	fewest := 0
-	for _, f := range functionsByName[name] {
-		if n, ok := f.accepts(types); ok && (best == nil || n < fewest) {
-			best, fewest = f, n
+	for _, f := range list {
+		if n, ok := f.accepts(types); ok && (found == nil || n < fewest) {
+			found, fewest = f, n
 		}
 	}
-	return best
+	return found
 }
 
 func outOfRange(what string) error {

@@ -5,7 +5,7 @@ import (
 )
 
 // Node is one step of the work of the coordinator: *Scan, *Grouped, *Rows, *Settings, *Filter, *Aggregation, *Project,
-// *Sort, *Limit, *Distinct, *SetOp, *Join. Each gives rows with its Columns.
+// *Sort, *Limit, *Distinct, *SetOp, *Join, *Kept, *Functions, *System. Each gives rows with its Columns.
 type Node interface {
 	Columns() []Column
 	inputs() []Node
@@ -14,6 +14,7 @@ type Node interface {
 // Scan gives the cells of a table: every dimension, ts and count, in that order. Dimensions that nobody reads are NULL.
 type Scan struct {
 	Fragment *Fragment
+	table    *schema.Table
 	cols     []Column
 }
 
@@ -142,6 +143,9 @@ func (n *SetOp) inputs() []Node       { return []Node{n.L, n.R} }
 type Query struct {
 	Root    Node
 	Columns []Column
+
+	Subqueries []*Subquery
+	Runner     *Runner // of the subqueries
 }
 
 // Fragments lists the shards' share of the work, in the order of the tree.
@@ -162,6 +166,11 @@ func (q *Query) Fragments() []*Fragment {
 		}
 	}
 	visit(q.Root)
+	for _, s := range q.Subqueries {
+		if s.Kind != SubLateral { // whose root is in the tree
+			visit(s.Root)
+		}
+	}
 	return out
 }
 

@@ -14,10 +14,48 @@ type scope struct {
 	cols []scopeColumn // of all relations, in order; their places are the input row
 }
 
+// outerScope is a scope around the query that is being bound: names that the query does not know may be its columns. Each of these
+// becomes a value that the subquery is given before it runs.
+type outerScope struct {
+	expr *exprBinder // binds in that scope
+	sub  *Subquery
+	args []*Expr // over a row of the scope, beside sub.cells
+	next *outerScope
+}
+
+// lookUp finds a column of an outer query, nil if there is none.
+func (b *Binder) lookUp(o *outerScope, c *sql.Column) (*Expr, error) {
+	if o == nil {
+		return nil, nil
+	}
+	inner := b.outer
+	b.outer = o.next
+	x, err := b.findOrNot(o.expr.scope, c)
+	b.outer = inner
+	if x == nil || err != nil {
+		return x, err
+	}
+	return o.value(x), nil
+}
+
+// value is x of the outer row as the subquery sees it.
+func (o *outerScope) value(x *Expr) *Expr {
+	for i, a := range o.args {
+		if a.Equal(x) {
+			return &Expr{Kind: exprOuter, Type: x.Type, cell: o.sub.cells[i], order: x.order, at: x.at}
+		}
+	}
+	cell := new(Value)
+	o.args, o.sub.cells = append(o.args, x), append(o.sub.cells, cell)
+	return &Expr{Kind: exprOuter, Type: x.Type, cell: cell, order: x.order, at: x.at}
+}
+
 type relation struct {
 	name    string        // alias, or the table's name; may be empty
 	schema  string        // of a table that has no alias
 	table   *schema.Table // nil unless it is a table
+	system  *System       // nil unless it is one
+	extra   bool          // another name of columns that * and plain names find elsewhere
 	from    int           // first column
 	columns int
 }
@@ -51,11 +89,19 @@ func tableColumns(t *schema.Table) []scopeColumn {
 	return append(cols, ts, scopeColumn{name: "count", typ: Int8})
 }
 
-// find resolves a column.
+// find resolves a column of the block, or of a query around it.
 func (b *Binder) find(s *scope, c *sql.Column) (*Expr, error) {
+	x, err := b.findOrNot(s, c)
+	if x == nil && err == nil {
+		err = b.unknownColumn(s, c)
+	}
+	return x, err
+}
+
+func (b *Binder) findOrNot(s *scope, c *sql.Column) (*Expr, error) {
 	found := -1
 	for _, r := range s.rels {
-		if c.Table != "" && (c.Table != r.name || c.Schema != "" && c.Schema != r.schema) {
+		if c.Table != "" && (c.Table != r.name || c.Schema != "" && c.Schema != r.schema) || c.Table == "" && r.extra {
 			continue
 		}
 		for i := r.from; i < r.from+r.columns; i++ {
@@ -69,11 +115,48 @@ func (b *Binder) find(s *scope, c *sql.Column) (*Expr, error) {
 		}
 	}
 	if found < 0 {
-		return nil, b.unknownColumn(s, c)
+		if r := s.relation(c); r != nil && c.Table != "" {
+			if x := r.hidden(c.Name); x != nil {
+				return x, nil
+			}
+			return nil, b.unknownColumn(s, c)
+		}
+		if c.Table == "" && len(s.rels) == 1 && hiddenColumns[c.Name] {
+			if x := s.rels[0].hidden(c.Name); x != nil {
+				return x, nil
+			}
+		}
+		return b.lookUp(b.outer, c)
 	}
 	e := ColumnRef(found, s.cols[found].typ)
 	e.order, e.at = s.cols[found].order, c.Pos
 	return e, nil
+}
+
+// hiddenColumns are those that relations of PostgreSQL have and * does not show.
+var hiddenColumns = map[string]bool{"tableoid": true, "xmin": true, "xmax": true, "cmin": true, "cmax": true, "ctid": true}
+
+// hidden is a column of PostgreSQL's catalogs that is not among those of version 15: NULL, so that clients made for later versions go on.
+func (r *relation) hidden(name string) *Expr {
+	switch {
+	case r.system == nil || r.system.schema == "quipu":
+		return nil
+	case name == "tableoid":
+		return Constant(IntValue(r.system.oid))
+	case hiddenColumns[name]:
+		return typedNull(Int8)
+	}
+	return typedNull(Unknown)
+}
+
+// relation is the one that qualifies c.
+func (s *scope) relation(c *sql.Column) *relation {
+	for i, r := range s.rels {
+		if c.Table == r.name && (c.Schema == "" || c.Schema == r.schema) {
+			return &s.rels[i]
+		}
+	}
+	return nil
 }
 
 func (b *Binder) unknownColumn(s *scope, c *sql.Column) error {

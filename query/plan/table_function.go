@@ -5,70 +5,13 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-// seriesMax bounds generate_series.
-const seriesMax = 100_000
-
 func (b *Binder) tableFunction(ref *sql.TableFunc) (Node, error) {
 	c := ref.Call
-	if ref.Ordinality {
-		return nil, b.unsupported(ref.Pos, "WITH ORDINALITY")
-	}
 	switch c.Name.Name {
 	case "crosstab":
 		return b.crosstab(c)
-	case "generate_series":
-		return b.series(c)
 	}
-	err := b.fail(c.Pos, errcode.UnknownFunction, "there is no table function %s", c.Name.Name)
-	if near, ok := Nearest(c.Name.Name, []string{"crosstab", "generate_series"}); ok {
-		return nil, err.WithHint("did you mean %s?", near)
-	}
-	return nil, err.WithHint("the table functions are crosstab and generate_series")
-}
-
-func (b *Binder) series(c *sql.Call) (Node, error) {
-	e := &exprBinder{Binder: b, scope: &scope{}, clause: "FROM"}
-	var ends [3]int64
-	ends[2] = 1
-	if len(c.Args) < 2 || len(c.Args) > 3 {
-		return nil, b.fail(c.Pos, errcode.UnknownFunction, "generate_series takes start, stop and perhaps a step")
-	}
-	for i, a := range c.Args {
-		x, err := e.value(a.Value)
-		if err != nil {
-			return nil, err
-		}
-		if x, err = b.coerce(x, Int8, a.Value.At()); err != nil {
-			return nil, err
-		}
-		if x.Kind == exprParam {
-			continue
-		}
-		v, err := x.Eval(nil)
-		if err != nil {
-			return nil, b.locate(err, a.Value.At())
-		}
-		ends[i] = v.Int()
-	}
-	if ends[2] == 0 && !b.describing {
-		return nil, b.fail(c.Pos, errcode.InvalidOption, "step size cannot equal zero")
-	}
-	n := &Rows{cols: []Column{{"generate_series", Int8}}}
-	if b.describing {
-		return n, nil
-	}
-	for v := ends[0]; ends[2] > 0 && v <= ends[1] || ends[2] < 0 && v >= ends[1]; {
-		if len(n.Rows) == seriesMax {
-			return nil, b.fail(c.Pos, errcode.TooLarge, "generate_series gives at most %d rows", seriesMax)
-		}
-		n.Rows = append(n.Rows, []*Expr{Constant(IntValue(v))})
-		next, ok := addInt(v, ends[2])
-		if !ok {
-			break
-		}
-		v = next
-	}
-	return n, nil
+	return b.rowFunction(ref)
 }
 
 // crosstab binds crosstab('t', 'a', 'b', filter => '…'). The second and third argument are expressions over the table.

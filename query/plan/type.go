@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/quipudb/quipu/storage/schema"
+import (
+	"strings"
+
+	"github.com/quipudb/quipu/storage/schema"
+)
 
 // Type is the type of a value or of an expression.
 type Type uint8
@@ -16,12 +20,29 @@ const (
 	Interval    Type = 6
 	JSON        Type = 7
 	Record      Type = 8 // the columns of a test; never the type of a value
+
+	// Names of objects of the catalog: an OID that shows as a name. They and arrays stay at the coordinator.
+	RegClass     Type = 9
+	RegType      Type = 10
+	RegProc      Type = 11
+	RegNamespace Type = 12
+	RegRole      Type = 13
 )
 
-var typeNames = [...]string{"unknown", "bool", "int8", "float8", "text", "timestamptz", "interval", "json", "record"}
+var typeNames = [...]string{"unknown", "bool", "int8", "float8", "text", "timestamptz", "interval", "json", "record",
+	"regclass", "regtype", "regproc", "regnamespace", "regrole"}
+
+// IsReg says whether t names objects of the catalog.
+func (t Type) IsReg() bool { return t >= RegClass && t <= RegRole }
 
 // String is the SQL name of t.
 func (t Type) String() string {
+	if t == anyArray {
+		return "anyarray"
+	}
+	if t.IsArray() {
+		return t.Elem().String() + "[]"
+	}
 	if int(t) < len(typeNames) {
 		return typeNames[t]
 	}
@@ -44,7 +65,7 @@ func typeByName(name string) (Type, bool) {
 	switch name {
 	case "bool":
 		return Bool, true
-	case "int8", "int4", "int2", "oid":
+	case "int8", "int4", "int2", "oid", "xid", "cid":
 		return Int8, true
 	case "float8", "float4", "numeric":
 		return Float8, true
@@ -56,6 +77,23 @@ func typeByName(name string) (Type, bool) {
 		return Interval, true
 	case "json", "jsonb":
 		return JSON, true
+	case "regclass":
+		return RegClass, true
+	case "regtype":
+		return RegType, true
+	case "regproc", "regprocedure":
+		return RegProc, true
+	case "regnamespace":
+		return RegNamespace, true
+	case "regrole":
+		return RegRole, true
+	case "int2vector", "oidvector":
+		return ArrayOf(Int8), true
+	}
+	if elem, ok := strings.CutPrefix(name, "_"); ok {
+		if t, ok := typeByName(elem); ok && !t.IsArray() {
+			return ArrayOf(t), true
+		}
 	}
 	return Unknown, false
 }

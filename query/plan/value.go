@@ -26,6 +26,9 @@ func FloatValue(f float64) Value { return Value{Type: Float8, num: int64(math.Fl
 func TextValue(s string) Value   { return Value{Type: Text, str: s} }
 func JSONValue(s string) Value   { return Value{Type: JSON, str: s} }
 
+// RegValue is an object of the catalog: its OID, and the name that it shows.
+func RegValue(t Type, oid int64, name string) Value { return Value{Type: t, num: oid, str: name} }
+
 // BoolValue is true or false.
 func BoolValue(b bool) Value {
 	if b {
@@ -83,12 +86,15 @@ func (v Value) String() string {
 		return strconv.FormatInt(v.num, 10)
 	case Float8:
 		return FormatFloat(v.Float())
-	case Text, JSON:
+	case Text, JSON, RegClass, RegType, RegProc, RegNamespace, RegRole:
 		return v.str
 	case Timestamptz:
 		return formatTime(v.num)
 	case Interval:
 		return formatInterval(v)
+	}
+	if v.Type.IsArray() {
+		return formatArray(v)
 	}
 	return ""
 }
@@ -123,11 +129,17 @@ func Compare(a, b Value) int {
 	case Interval:
 		return cmp.Compare(spanMicros(a), spanMicros(b))
 	}
+	if a.Type.IsArray() {
+		return compareArrays(a, b)
+	}
 	return cmp.Compare(a.num, b.num)
 }
 
 func compareNumbers(a, b Value) int {
 	if a.Type == Int8 {
+		if b.Type.IsReg() {
+			return cmp.Compare(a.num, b.num)
+		}
 		return -compareNumbers(b, a)
 	}
 	x := a.Float()
@@ -177,6 +189,9 @@ func (v Value) Key() Value {
 		return FloatValue(f)
 	case Interval:
 		return Value{Type: Interval, num: int64(math.Float64bits(spanMicros(v)))}
+	}
+	if v.Type.IsReg() { // by its OID, as it compares
+		return IntValue(v.num)
 	}
 	return v
 }

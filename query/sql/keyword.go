@@ -1,6 +1,9 @@
 package sql
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // class says where a word may stand as a name, as in PostgreSQL.
 type class uint8
@@ -35,6 +38,19 @@ var classOf = func() map[string]class {
 	}
 	return m
 }()
+
+// Keyword is a word that is not free to be a name everywhere. Code is R, T or C as in PostgreSQL's pg_get_keywords.
+type Keyword struct{ Word, Code string }
+
+// Keywords lists the keywords in order.
+func Keywords() []Keyword {
+	out := make([]Keyword, 0, len(classOf))
+	for w, c := range classOf {
+		out = append(out, Keyword{w, string("UCTR"[c])})
+	}
+	slices.SortFunc(out, func(a, b Keyword) int { return strings.Compare(a.Word, b.Word) })
+	return out
+}
 
 // needsAs are the words that cannot be the name of a column without AS.
 var needsAs = func() map[string]bool {
