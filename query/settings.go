@@ -82,7 +82,7 @@ func parseBytes(v string) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// parseSpan takes a number of milliseconds, or a duration.
+// parseSpan takes a number of milliseconds, or a duration in Go's or PostgreSQL's units.
 func parseSpan(v string) (time.Duration, bool) {
 	if v == "" {
 		return 0, true
@@ -90,8 +90,31 @@ func parseSpan(v string) (time.Duration, bool) {
 	if n, err := strconv.ParseInt(v, 10, 40); err == nil {
 		return time.Duration(n) * time.Millisecond, n >= 0
 	}
+	for suffix, unit := range map[string]time.Duration{"min": time.Minute, "d": 24 * time.Hour} {
+		if number, ok := strings.CutSuffix(v, suffix); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 32)
+			return time.Duration(n) * unit, err == nil && n >= 0 && n < 1<<16
+		}
+	}
 	d, err := time.ParseDuration(strings.ReplaceAll(v, " ", ""))
 	return d, err == nil && d >= 0
+}
+
+// spanText is how a time shows: in the largest unit that it is whole in, as in PostgreSQL.
+func spanText(v string) string {
+	d, ok := parseSpan(v)
+	if !ok || d == 0 {
+		return v
+	}
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
+		if d%u.unit == 0 {
+			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
+		}
+	}
+	return v
 }
 
 // settings are those that differ from their defaults.
@@ -126,6 +149,9 @@ func (s settings) set(name, value string) error {
 			e.Message = "parameter " + strconv.Quote(name) + ": " + e.Message
 			return &e
 		}
+	}
+	if name == "statement_timeout" || name == "quipu.max_staleness" {
+		value = spanText(value)
 	}
 	s[name] = value
 	return nil
@@ -181,7 +207,7 @@ func (s *session) set(st *sql.Set, sink Sink) error {
 	if err := s.settings.set(st.Name, value); err != nil {
 		return s.at(err, st.Pos)
 	}
-	s.changed[st.Name] = value
+	s.changed[st.Name] = s.settings.get(st.Name)
 	return s.done(sink, "SET")
 }
 
