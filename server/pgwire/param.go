@@ -26,6 +26,13 @@ func typeByOID(oid uint32) plan.Type {
 		return plan.Interval
 	case oidJSON, oidJSONB:
 		return plan.JSON
+	case oidRegclass, oidRegtype, oidRegproc, oidRegnamespace, oidRegrole:
+		return plan.Text // a name, or an OID as text
+	}
+	if elem, ok := elemOID(oid); ok {
+		if t := typeByOID(elem); t != plan.Unknown {
+			return plan.ArrayOf(t)
+		}
 	}
 	return plan.Unknown
 }
@@ -86,6 +93,14 @@ func binaryValue(b []byte, oid uint32) (plan.Value, bool) {
 			return plan.Null, false
 		}
 		return plan.IntervalValue(int32(binary.BigEndian.Uint32(b[12:])), int32(binary.BigEndian.Uint32(b[8:])), int64(binary.BigEndian.Uint64(b))), true
+	case oidRegclass, oidRegtype, oidRegproc, oidRegnamespace, oidRegrole:
+		if len(b) != 4 {
+			return plan.Null, false
+		}
+		return plan.TextValue(itoa(int64(binary.BigEndian.Uint32(b)))), true
+	}
+	if elem, ok := elemOID(oid); ok {
+		return binaryArray(b, elem)
 	}
 	return plan.Null, false
 }

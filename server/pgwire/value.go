@@ -34,6 +34,12 @@ const (
 	oidNumeric     = 1700
 	oidUUID        = 2950
 	oidJSONB       = 3802
+
+	oidRegproc      = 24
+	oidRegclass     = 2205
+	oidRegtype      = 2206
+	oidRegnamespace = 4089
+	oidRegrole      = 4096
 )
 
 // typeOf is the OID and the size of a type in binary; −1 is any.
@@ -51,6 +57,20 @@ func typeOf(t plan.Type) (oid uint32, size int16) {
 		return oidInterval, 16
 	case plan.JSON:
 		return oidJSON, -1
+	case plan.RegClass:
+		return oidRegclass, 4
+	case plan.RegType:
+		return oidRegtype, 4
+	case plan.RegProc:
+		return oidRegproc, 4
+	case plan.RegNamespace:
+		return oidRegnamespace, 4
+	case plan.RegRole:
+		return oidRegrole, 4
+	}
+	if t.IsArray() {
+		elem, _ := typeOf(t.Elem())
+		return arrayOID(elem), -1
 	}
 	return oidText, -1
 }
@@ -137,6 +157,11 @@ func appendBinary(dst []byte, t plan.Type, v plan.Value) []byte {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(micros))
 		dst = binary.BigEndian.AppendUint32(dst, uint32(days))
 		return binary.BigEndian.AppendUint32(dst, uint32(months))
+	case plan.RegClass, plan.RegType, plan.RegProc, plan.RegNamespace, plan.RegRole:
+		return binary.BigEndian.AppendUint32(dst, uint32(v.Int()))
+	}
+	if t.IsArray() {
+		return appendArray(dst, t, v)
 	}
 	return appendText(dst, t, v)
 }
