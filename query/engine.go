@@ -100,15 +100,18 @@ type Options struct {
 	Version string
 }
 
-// Engine runs SQL. It keeps nothing between calls.
-type Engine struct{ o Options }
+// Engine runs SQL. Between calls it keeps what quipu.queries and quipu.statements show.
+type Engine struct {
+	o        Options
+	activity *activity
+}
 
 // New makes an engine.
 func New(o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Engine{o}
+	return &Engine{o: o, activity: newActivity()}
 }
 
 // Request is one or several statements with what they depend on.
@@ -190,6 +193,7 @@ type session struct {
 	changed  map[string]string
 	params   []plan.Type // of a prepared statement
 	now      time.Time
+	given    int64 // rows of the statement that runs
 }
 
 func (e *Engine) session(r Request) (*session, error) {
@@ -225,10 +229,17 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 
 // live are the tables of schema quipu that the node fills in.
 func (s *session) live(ctx context.Context) func(string) ([][]plan.Value, error) {
-	if s.e.o.Live == nil {
-		return nil
+	return func(table string) ([][]plan.Value, error) {
+		switch {
+		case table == "queries":
+			return s.e.activity.queries(s.e.o.Now()), nil
+		case table == "statements":
+			return s.e.activity.statements(), nil
+		case s.e.o.Live == nil:
+			return nil, nil
+		}
+		return s.e.o.Live(ctx, table)
 	}
-	return func(table string) ([][]plan.Value, error) { return s.e.o.Live(ctx, table) }
 }
 
 // bound runs f with a binder, and once more with a refreshed view if the catalog may be the reason of its error.
@@ -250,7 +261,11 @@ func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
 
 // statement runs one statement within its time.
 func (s *session) statement(ctx context.Context, st sql.Statement, sink Sink) error {
-	return s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st, sink) })
+	s.given = 0
+	done := s.e.activity.begin(s.r.Principal, s.r.SQL, s.e.o.Now())
+	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st, sink) })
+	done(s.e.o.Now(), s.given, err)
+	return err
 }
 
 // within runs f until statement_timeout.
@@ -319,5 +334,6 @@ func (s *session) end(sink Sink, end *End) error {
 	if len(s.changed) > 0 {
 		end.Settings = s.changed
 	}
+	s.given = end.Rows
 	return sink.End(end)
 }

@@ -22,7 +22,7 @@ type queries struct{ engine *query.Engine }
 
 func (n *Node) queries() queries {
 	d := engineDoors{n}
-	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Now: n.cfg.Now, Version: Version()})}
+	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Live: n.systemRows, Now: n.cfg.Now, Version: Version()})}
 }
 
 func request(q *rpc.Query) query.Request {

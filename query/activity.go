@@ -1,0 +1,110 @@
+package query
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/quipudb/quipu/query/plan"
+)
+
+// Bounds of what is kept about statements.
+const (
+	statementsMax    = 500  // texts, the oldest of which is forgotten first
+	activityBytesMax = 1000 // of one text
+)
+
+// activity is the statements that run and what came of those that ran, by text.
+type activity struct {
+	mu      sync.Mutex // guards the fields below
+	last    uint64
+	running map[uint64]running
+	ran     map[string]*ran
+	order   []string // of ran, oldest first
+}
+
+type running struct {
+	principal, text string
+	began           time.Time
+}
+
+type ran struct {
+	calls, errors, rows int64
+	all, longest        time.Duration
+	last                time.Time
+}
+
+func newActivity() *activity { return &activity{running: map[uint64]running{}, ran: map[string]*ran{}} }
+
+// begin notes a statement that starts. done is called once, at its end.
+func (a *activity) begin(principal, text string, now time.Time) (done func(now time.Time, rows int64, err error)) {
+	if text == "" { // settings of a connection
+		return func(time.Time, int64, error) {}
+	}
+	if len(text) > activityBytesMax {
+		text = strings.ToValidUTF8(text[:activityBytesMax], "")
+	}
+	if strings.Contains(strings.ToLower(text), "password") {
+		text = "(a statement about a password)"
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last++
+	id := a.last
+	a.running[id] = running{principal, text, now}
+	return func(end time.Time, rows int64, err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.running, id)
+		a.count(text, rows, end.Sub(now), end, err)
+	}
+}
+
+func (a *activity) count(text string, rows int64, took time.Duration, now time.Time, err error) {
+	r := a.ran[text]
+	if r == nil {
+		if len(a.order) == statementsMax {
+			delete(a.ran, a.order[0])
+			a.order = slices.Delete(a.order, 0, 1)
+		}
+		r = &ran{}
+		a.ran[text] = r
+		a.order = append(a.order, text)
+	}
+	r.calls++
+	r.rows += rows
+	r.all += took
+	r.longest = max(r.longest, took)
+	r.last = now
+	if err != nil {
+		r.errors++
+	}
+}
+
+// queries are the rows of quipu.queries.
+func (a *activity) queries(now time.Time) [][]plan.Value {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out [][]plan.Value
+	for id, r := range a.running {
+		out = append(out, []plan.Value{plan.IntValue(int64(id)), plan.TextValue(r.principal), plan.TimeValue(r.began),
+			plan.FloatValue(now.Sub(r.began).Seconds()), plan.TextValue(r.text)})
+	}
+	slices.SortFunc(out, func(x, y []plan.Value) int { return cmp.Compare(x[0].Int(), y[0].Int()) })
+	return out
+}
+
+// statements are the rows of quipu.statements.
+func (a *activity) statements() [][]plan.Value {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out [][]plan.Value
+	for _, text := range a.order {
+		r := a.ran[text]
+		out = append(out, []plan.Value{plan.TextValue(text), plan.IntValue(r.calls), plan.IntValue(r.errors), plan.IntValue(r.rows),
+			plan.FloatValue(r.all.Seconds()), plan.FloatValue(r.longest.Seconds()), plan.TimeValue(r.last)})
+	}
+	return out
+}
