@@ -24,24 +24,48 @@ func postgresNode(t *testing.T) (dsn string) {
 	return fmt.Sprintf("host=%s port=%s user=me dbname=quipu", host, port)
 }
 
-// TestPsql plays a script with psql: a block, a ROLLBACK after a COPY, a caret under an error.
+// TestPsql plays scripts with psql: a block, a ROLLBACK after a COPY, a caret under an error; \d and its family.
 func TestPsql(t *testing.T) {
-	if _, err := exec.LookPath("psql"); err != nil {
-		t.Skip("needs psql, of Debian's package postgresql-client")
-	}
-	got := runClient(t, "psql", "-X", "-A", postgresNode(t), "-f", "testdata/psql.sql")
-	want, err := os.ReadFile("testdata/psql.out")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("psql prints\n%s\nwant\n%s", got, want)
+	needPsql(t)
+	for _, script := range []string{"psql", "psql_catalog"} {
+		t.Run(script, func(t *testing.T) {
+			got := runClient(t, "psql", "-X", "-A", postgresNode(t), "-f", "testdata/"+script+".sql")
+			want, err := os.ReadFile("testdata/" + script + ".out")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("psql prints\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }
 
+// TestPsqlCompletes presses Tab in a psql at a terminal.
+func TestPsqlCompletes(t *testing.T) {
+	needPsql(t)
+	if _, err := exec.LookPath(python); err != nil {
+		t.Skipf("needs %s", python)
+	}
+	dsn := postgresNode(t)
+	runClient(t, "psql", "-X", dsn, "-c", "CREATE TABLE visits (country text, level text)")
+	if got := runClient(t, python, "testdata/complete.py", dsn); got != "ok\n" {
+		t.Error(got)
+	}
+}
+
+func needPsql(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("psql"); err != nil {
+		t.Skip("needs psql, of Debian's package postgresql-client")
+	}
+}
+
+// python is the one that Debian's packages are for.
+const python = "/usr/bin/python3"
+
 // TestPythonDrivers runs testdata/drivers.py with psycopg2 and psycopg 3.
 func TestPythonDrivers(t *testing.T) {
-	const python = "/usr/bin/python3" // the one that Debian's packages are for
 	if _, err := exec.LookPath(python); err != nil {
 		t.Skipf("needs %s", python)
 	}
