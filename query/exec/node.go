@@ -41,6 +41,8 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.grouped(ctx, n, emit)
 	case *plan.Crosstab:
 		return e.crosstab(ctx, n, emit)
+	case *plan.Screen:
+		return e.screen(ctx, n, emit)
 	case *plan.Rows:
 		return e.rows(n, emit)
 	case *plan.Kept:
@@ -114,7 +116,7 @@ func (e *Env) grouped(ctx context.Context, n *plan.Grouped, emit Emit) error {
 		return err
 	}
 	for _, g := range groups {
-		row, err := r.columns(g)
+		row, err := r.columns(g, e.Warn)
 		if err != nil {
 			return err
 		}
@@ -159,16 +161,21 @@ func (e *Env) crosstab(ctx context.Context, n *plan.Crosstab, emit Emit) error {
 		return countError(err)
 	}
 	frame := t.Frame()
+	cells, ln := make([]stats.Cell, len(counts)), make([]float64, len(counts))
+	for k, o := range counts {
+		cells[k] = frame.Residual(k/len(cols), k%len(cols), uint64(o))
+		ln[k] = cells[k].LnP
+	}
+	adjusted := stats.AdjustLn(ln, n.Correction)
 	names := [2][]plan.Value{placed(c.Values[0], rows), placed(c.Values[1], cols)}
-	for i := range names[0] {
-		for j := range names[1] {
-			o := counts[i*len(cols)+j]
-			cell := frame.Residual(i, j, uint64(o))
-			err := emit([]plan.Value{names[0][i], names[1][j], plan.IntValue(o), plan.FloatValue(cell.Expected),
-				plan.FloatValue(cell.Pearson), measure(cell.Adjusted)})
-			if err != nil {
-				return err
-			}
+	for k, cell := range cells {
+		row := []plan.Value{names[0][k/len(cols)], names[1][k%len(cols)], plan.IntValue(counts[k]), plan.FloatValue(cell.Expected),
+			plan.FloatValue(cell.Pearson), measure(cell.Adjusted), plan.FloatValue(cell.Deviance), plan.Null, plan.Null, plan.Null}
+		if cell.Adjusted.Defined {
+			row[7], row[8], row[9] = plan.FloatValue(cell.P), plan.FloatValue(cell.LnP), plan.FloatValue(stats.PofLn(adjusted[k]))
+		}
+		if err := emit(row); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -41,6 +41,9 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 	case *Crosstab:
 		put("Crosstab of %s: mode %s", n.Fragment.Name, n.Fragment.Mode)
 		f = n.Fragment
+	case *Screen:
+		put("Scan of %s for independence: mode %s, first %d by ln_p, correction %s", n.Fragment.Name, n.Fragment.Mode, n.Top, n.Correction)
+		f = n.Fragment
 	case *Rows:
 		put("Rows: %d", len(n.Rows))
 	case *Filter:

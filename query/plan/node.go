@@ -1,10 +1,11 @@
 package plan
 
 import (
+	"github.com/quipudb/quipu/query/stats"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
-// Node is one step of the work of the coordinator: *Scan, *Grouped, *Rows, *Settings, *Filter, *Aggregation, *Project,
+// Node is one step of the work of the coordinator: *Scan, *Grouped, *Crosstab, *Screen, *Rows, *Settings, *Filter, *Aggregation, *Project,
 // *Sort, *Limit, *Distinct, *SetOp, *Join, *Kept, *Functions, *System. Each gives rows with its Columns.
 type Node interface {
 	Columns() []Column
@@ -25,12 +26,23 @@ type Grouped struct {
 }
 
 // Crosstab gives the cells of the one table of the fragment's one test, in the order of their categories: row, col, count,
-// expected, residual, adjusted_residual. Every combination of the categories is shown, unless there are too many.
+// expected, residual, adjusted_residual, deviance_residual, and the p-value of the adjusted residual, also corrected for all cells. Every
+// combination of the categories is shown, unless there are too many.
 type Crosstab struct {
-	Fragment *Fragment
+	Fragment   *Fragment
+	Correction stats.Adjustment
 	// Ranks put the categories in the declared order of their dimension; nil: the order of their type.
 	RowOrder, ColOrder []string
 	cols               []Column
+}
+
+// Screen gives the tests of a fragment, each of a dimension in a group, as rows: the first Top by ln p, corrected for all of them.
+type Screen struct {
+	Fragment   *Fragment
+	Dims       []string // by test
+	Correction stats.Adjustment
+	Top        int
+	cols       []Column
 }
 
 // Rows is VALUES, or the one empty row of a SELECT without FROM.
@@ -116,6 +128,7 @@ type SetOp struct {
 func (n *Scan) Columns() []Column        { return n.cols }
 func (n *Grouped) Columns() []Column     { return n.cols }
 func (n *Crosstab) Columns() []Column    { return n.cols }
+func (n *Screen) Columns() []Column      { return n.cols }
 func (n *Rows) Columns() []Column        { return n.cols }
 func (n *Filter) Columns() []Column      { return n.Input.Columns() }
 func (n *Aggregation) Columns() []Column { return n.cols }
@@ -129,6 +142,7 @@ func (n *SetOp) Columns() []Column       { return n.cols }
 func (n *Scan) inputs() []Node        { return nil }
 func (n *Grouped) inputs() []Node     { return nil }
 func (n *Crosstab) inputs() []Node    { return nil }
+func (n *Screen) inputs() []Node      { return nil }
 func (n *Rows) inputs() []Node        { return nil }
 func (n *Filter) inputs() []Node      { return []Node{n.Input} }
 func (n *Aggregation) inputs() []Node { return []Node{n.Input} }
@@ -159,6 +173,8 @@ func (q *Query) Fragments() []*Fragment {
 		case *Grouped:
 			out = append(out, n.Fragment)
 		case *Crosstab:
+			out = append(out, n.Fragment)
+		case *Screen:
 			out = append(out, n.Fragment)
 		}
 		for _, in := range n.inputs() {

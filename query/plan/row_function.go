@@ -236,7 +236,7 @@ func (b *Binder) noTableFunction(c *sql.Call, err error) error {
 	if e.Code != errcode.UnknownFunction || len(functionsByName[c.Name.Name]) > 0 {
 		return err
 	}
-	names := []string{"crosstab"}
+	names := []string{"crosstab", "independence_scan"}
 	for _, f := range tableFunctions {
 		names = append(names, f.Name)
 	}

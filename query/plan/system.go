@@ -65,7 +65,8 @@ func FunctionList() []FunctionInfo {
 	for _, f := range tableFunctions {
 		out = append(out, FunctionInfo{Name: f.Name, Args: f.Args, More: f.More, Result: Record, Rows: true})
 	}
-	return append(out, FunctionInfo{Name: "crosstab", Args: []Type{Text, Text, Text}, Result: Record, Rows: true, Own: true})
+	return append(out, FunctionInfo{Name: "crosstab", Args: []Type{Text, Text, Text}, Result: Record, Rows: true, Own: true},
+		FunctionInfo{Name: "independence_scan", Args: []Type{Text}, Result: Record, Rows: true, Own: true})
 }
 
 // info is a test as a function that gives result.

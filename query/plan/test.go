@@ -387,6 +387,9 @@ func (a *Aggregate) fault(err error) error {
 	return err
 }
 
+// Column is a column of the record of a test.
+func (a *Aggregate) Column(record []Value, name string) Value { return record[a.Test.column(name)] }
+
 // Warning is the warning in the record of a test, or nothing.
 func (a *Aggregate) Warning(record []Value) string {
 	if i := a.Test.column("warning"); i >= 0 && !record[i].IsNull() {

@@ -35,7 +35,7 @@ func measured(effect string, more ...Column) []Column {
 var independenceTests = []*Test{
 	{
 		Name: "chi2_test", Aliases: []string{"chisq_test"}, Family: "Independence of two categories",
-		Cats: twoWay, Options: []Option{correctionOption}, Columns: testColumns,
+		Cats: twoWay, Options: []Option{correctionOption}, Columns: testColumns, Hidden: []Column{{"cramers_v_corrected", Float8}},
 		Doc:     "Pearson's test of independence; `correction` is that of Yates, for 2 x 2 tables",
 		Example: "SELECT chi2_test(gender, admitted) FROM admissions",
 		whole:   []int{0, 1},
@@ -48,7 +48,7 @@ var independenceTests = []*Test{
 			},
 			finish: func(_ *Aggregate, t *Terms) ([]Value, error) {
 				r, err := t.Frame.ChiSquare(t.Partial)
-				return testRecord(r, r), err
+				return append(testRecord(r, r), measureValue(r.CramersVCorrected())), err
 			},
 		},
 		finish: finishYates,
@@ -144,7 +144,7 @@ var independenceScalars = []Scalar{
 	{Name: "g_ln_p", Of: "g_test", Column: "ln_p", Doc: "the natural logarithm of its p-value"},
 	{Name: "mutual_information", Of: "g_test", Column: "mutual_information", Doc: "mutual information in nats"},
 	{Name: "cramers_v", Aliases: []string{"cramersv"}, Of: "chi2_test", Column: "cramers_v", Doc: "Cramér's V, 0…1"},
-	{Name: "cramers_v_corrected", Aliases: []string{"cramersvbiascorrected"}, Of: "pearson_measures", Column: "cramers_v_corrected",
+	{Name: "cramers_v_corrected", Aliases: []string{"cramersvbiascorrected"}, Of: "chi2_test", Column: "cramers_v_corrected",
 		Doc: "Cramér's V without most of its bias: the one to report"},
 	{Name: "phi", Of: "pearson_measures", Column: "phi", Doc: "√(X²/n)"},
 	{Name: "tschuprow_t", Of: "pearson_measures", Column: "tschuprow_t", Doc: "Tschuprow's T, 0…1"},
@@ -238,7 +238,7 @@ func finishYates(_ *Aggregate, c *Cells) ([]Value, error) {
 		return nil, err
 	}
 	plain, err := stats.ChiSquare(t)
-	return testRecord(r, plain), err
+	return append(testRecord(r, plain), measureValue(plain.CramersVCorrected())), err
 }
 
 func finishG(a *Aggregate, t *Terms) ([]Value, error) {

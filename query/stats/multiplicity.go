@@ -40,6 +40,9 @@ func ParseAdjustment(name string) (Adjustment, error) {
 	return 0, argumentError("no adjustment %q; there are %v", name, adjustmentText)
 }
 
+// PofLn is the p-value of a logarithm; 0 below the smallest float64.
+func PofLn(lnP float64) float64 { return exp(lnP) }
+
 // AdjustLn corrects p-values for multiplicity. They are given and returned as natural logarithms, in the same order, so
 // that p-values far below the smallest float64 keep their rank and their size. The family is lnP itself; see AdjustLnOf
 // for a larger one. With L the sorted logarithms of m tests, and never above 0:
