@@ -200,7 +200,31 @@ func (r *Run) groups(ctx context.Context) (*Partial, error) {
 		}
 		p.Groups = append(p.Groups, g)
 	}
-	return p, r.others(p, keys)
+	if err := r.others(p, keys); err != nil {
+		return nil, err
+	}
+	if top := r.f.Top; top != nil && r.f.Mode == plan.ModeLocal {
+		p.Groups = first(p.Groups, r.f.Aggs[top.Agg], top)
+	}
+	return p, nil
+}
+
+// first keeps the groups that can be among the first K by ln p, in their order: those that tie with the last one are among them.
+func first(groups []Group, a *plan.Aggregate, top *plan.Top) []Group {
+	var ln []float64
+	for i := range groups {
+		if v := a.Column(groups[i].Aggs[top.Agg].Done, "ln_p"); !v.IsNull() {
+			ln = append(ln, v.Float())
+		}
+	}
+	if int64(len(ln)) < top.K || top.K <= 0 {
+		return groups
+	}
+	slices.Sort(ln)
+	return slices.DeleteFunc(groups, func(g Group) bool {
+		v := a.Column(g.Aggs[top.Agg].Done, "ln_p")
+		return v.IsNull() || v.Float() > ln[top.K-1]
+	})
 }
 
 // groupKeys are the key codes of the groups that there are, in order; with Top, of those that can be among the first.
