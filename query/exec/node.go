@@ -43,6 +43,8 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.crosstab(ctx, n, emit)
 	case *plan.Screen:
 		return e.screen(ctx, n, emit)
+	case *plan.Adjust:
+		return e.adjust(ctx, n, emit)
 	case *plan.Rows:
 		return e.rows(n, emit)
 	case *plan.Kept:

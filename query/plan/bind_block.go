@@ -25,6 +25,7 @@ type block struct {
 	source Node          // otherwise
 	scope  scope
 	aggs   []*Aggregate
+	adjust []Adjusted // corrections of tests over all groups
 	keys   []*Expr
 	items  []item
 	where  *Expr
@@ -136,6 +137,9 @@ func (b *Binder) assemble(s *sql.Select, k *block, exprs *[]*Expr, having *Expr,
 	if err != nil {
 		return nil, err
 	}
+	if len(k.adjust) > 0 {
+		n = k.adjusting(n)
+	}
 	for i, e := range *exprs {
 		if (*exprs)[i], err = b.onGroups(e, k); err != nil {
 			return nil, err
@@ -153,7 +157,7 @@ func (b *Binder) assemble(s *sql.Select, k *block, exprs *[]*Expr, having *Expr,
 
 // topOf recognises ORDER BY ln_p LIMIT n.
 func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, keys []SortKey, t tail) *Top {
-	if having != nil || s.Distinct || t.ties || len(keys) == 0 || keys[0].Desc || keys[0].NullsFirst || t.limit == nil {
+	if having != nil || len(k.adjust) > 0 || s.Distinct || t.ties || len(keys) == 0 || keys[0].Desc || keys[0].NullsFirst || t.limit == nil {
 		return nil
 	}
 	x := exprs[keys[0].Col]
@@ -170,7 +174,7 @@ func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, key
 
 // onGroups rewrites e to read a row of groups: keys, then aggregates.
 func (b *Binder) onGroups(e *Expr, k *block) (*Expr, error) {
-	at, _ := aggOffsets(len(k.keys), k.aggs)
+	at, width := aggOffsets(len(k.keys), k.aggs)
 	var err error
 	out := e.rewrite(func(x *Expr) *Expr {
 		for i, key := range k.keys {
@@ -181,6 +185,8 @@ func (b *Binder) onGroups(e *Expr, k *block) (*Expr, error) {
 		switch x.Kind {
 		case exprAgg:
 			return ColumnRef(at[x.Col]+max(x.Field, 0), x.Type)
+		case exprAdjusted:
+			return ColumnRef(width+2*x.Col+x.Field, x.Type)
 		case ExprCol:
 			if err == nil {
 				err = b.fail(x.at, errcode.GroupingError, "column %q must appear in the GROUP BY clause or be used in an aggregate function", k.scope.cols[x.Col].name)
@@ -387,7 +393,7 @@ func (b *exprBinder) groupKey(x sql.Expr, k *block) (*Expr, error) {
 		return b.settle(key), nil
 	}
 	agg := false
-	it.expr.walk(func(e *Expr) bool { agg = agg || e.Kind == exprAgg; return true })
+	it.expr.walk(func(e *Expr) bool { agg = agg || e.Kind == exprAgg || e.Kind == exprAdjusted; return true })
 	if agg {
 		return nil, b.fail(x.At(), errcode.GroupingError, "aggregate functions are not allowed in GROUP BY")
 	}

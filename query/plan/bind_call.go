@@ -56,6 +56,9 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 	if slices.Contains(aggregateNames, name) {
 		return b.aggregate(c, name)
 	}
+	if i := slices.Index(adjustNames, name); i >= 0 {
+		return b.adjusted(c, name, i)
+	}
 	switch {
 	case c.Star:
 		return nil, b.fail(c.Pos, errcode.UnknownFunction, "%s(*) is not an aggregate", name)
@@ -224,7 +227,7 @@ func (b *Binder) noFunction(c *sql.Call, name string, types []Type) error {
 
 // functionNames lists every name that can be called.
 func functionNames() []string {
-	names := slices.Clone(aggregateNames)
+	names := slices.Concat(aggregateNames, adjustNames)
 	for n := range functionsByName {
 		if n[0] >= 'a' && n[0] <= 'z' {
 			names = append(names, n)

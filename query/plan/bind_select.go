@@ -226,6 +226,9 @@ func (b *Binder) orderKeys(items []sql.OrderItem, exprs *[]*Expr, bind func(sql.
 		if x.testColumn() == "p_value" && x.test.column("ln_p") >= 0 { // p underflows and ties; ln p does not
 			x = field(x, x.test.column("ln_p"))
 		}
+		if x.Kind == exprAdjusted && x.Field == 0 {
+			x = adjustedRef(x.Col, 1)
+		}
 		col := -1
 		for i, e := range *exprs {
 			if e.Equal(x) {

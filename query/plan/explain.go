@@ -50,6 +50,12 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 		put("Filter: %s", n.Cond.format(columnNames(n.Input.Columns())))
 	case *Aggregation:
 		put("Aggregate at the coordinator: %d keys, %d aggregates", len(n.Keys), len(n.Aggs))
+	case *Adjust:
+		var names []string
+		for _, a := range n.Adjusted {
+			names = append(names, a.Correction.String())
+		}
+		put("Correct for all groups: %s", strings.Join(names, ", "))
 	case *Project:
 		var names []string
 		for _, c := range n.cols {

@@ -21,6 +21,7 @@ const (
 	exprSubquery ExprKind = 6 // Sub with Args as its outer values; coordinator only
 	exprOuter    ExprKind = 7 // the value that an enclosing query has put in cell; coordinator only
 	exprRecord   ExprKind = 8 // several values, Args called names; only while binding
+	exprAdjusted ExprKind = 9 // p-value (Field 0) or ln p (Field 1) of correction Col of the block; only while binding
 )
 
 // Expr is a bound expression: every name is resolved, every type is known.
