@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/transport"
 )
 
 // Config says where a node lives and what it may use. DataDir is required.
@@ -34,11 +35,12 @@ type Config struct {
 
 // Peer is a node's side of a cluster of several. The zero value is a node that nobody can reach.
 type Peer struct {
-	Listen    string // address for other nodes, a loopback one in this release; empty: none
-	Optional  bool   // go without if Listen is taken by another program; only for a node that is its whole cluster
-	Advertise string // address that other nodes dial. Default the one that is listened on
-	Join      string // peer address of any member of the cluster that a new node is to join
-	API       string // address that clients dial, for the record
+	Listen    string         // address for other nodes, a loopback one without TLS; empty: none
+	Optional  bool           // go without if Listen is taken by another program; only for a node that is its whole cluster
+	Advertise string         // address that other nodes dial. Default the one that is listened on
+	Join      string         // peer address of any member of the cluster that a new node is to join
+	TLS       *transport.TLS // of all nodes, with certificates of their own; nil: in the clear, on this machine only
+	API       string         // address that clients dial, for the record
 
 	Timeout   time.Duration     // without a leader's heartbeat before an election. Default 1 s
 	Placement placement.Options // when replicas and leaders are moved
@@ -85,6 +87,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Peer.ListenFunc == nil {
 		c.Peer.ListenFunc = listen
+		if c.Peer.TLS != nil {
+			c.Peer.ListenFunc = listenAnywhere
+		}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -13,12 +13,14 @@ import (
 	"syscall"
 
 	"github.com/quipudb/quipu/server"
+	"github.com/quipudb/quipu/server/transport"
 	"github.com/spf13/cobra"
 )
 
 func serveCommand() *cobra.Command {
 	var cfg server.Config
 	var address, postgres, peers, memory, free, level string
+	var certificates transport.TLS
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR",
 		Short: "Run a node",
@@ -46,6 +48,9 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 			if peers != "off" {
 				cfg.Peer.Listen = peers
 			}
+			if certificates.CertFile != "" || certificates.KeyFile != "" || certificates.AuthorityFile != "" {
+				cfg.Peer.TLS = &certificates
+			}
 			cfg.Peer.Optional = !cmd.Flags().Changed("peer-addr")
 			return serve(cmd, cfg, address, postgres)
 		},
@@ -54,7 +59,10 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
 	f.StringVar(&address, "listen", "127.0.0.1:7480", "loopback address of gRPC and HTTP")
 	f.StringVar(&postgres, "pg-listen", postgresDefault, "loopback address of PostgreSQL's protocol; off to leave it out")
-	f.StringVar(&peers, "peer-addr", peerDefault, "loopback address for other nodes; off for a node that stays alone")
+	f.StringVar(&peers, "peer-addr", peerDefault, "address for other nodes, a loopback one without --peer-cert; off for a node that stays alone")
+	f.StringVar(&certificates.CertFile, "peer-cert", "", "certificate of this node (PEM), for TLS between nodes on addresses other than loopback ones")
+	f.StringVar(&certificates.KeyFile, "peer-key", "", "private key of --peer-cert (PEM)")
+	f.StringVar(&certificates.AuthorityFile, "peer-ca", "", "certificates of the authority that signs those of all nodes, and of nothing else (PEM)")
 	f.StringVar(&cfg.Peer.Advertise, "advertise", "", "address at which other nodes reach this one (default that of --peer-addr)")
 	f.StringVar(&cfg.Peer.Join, "join", "", "peer address of any member of the cluster that a new node joins")
 	f.IntVar(&cfg.Shards, "shards", 4, "shards of a new cluster; fixed from then on")
@@ -62,6 +70,7 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	f.StringVar(&free, "disk-free", "", "free disk space below which writes are refused (default 512MiB)")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	c.MarkFlagRequired("data-dir")
+	c.MarkFlagsRequiredTogether("peer-cert", "peer-key", "peer-ca")
 	return c
 }
 

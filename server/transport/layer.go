@@ -89,7 +89,7 @@ func (l *Layer) DialContext(ctx context.Context, peer string) (net.Conn, error) 
 		}
 		p.to = peer
 	}
-	nc, err := l.mux.opts.Dial(ctx, addr)
+	nc, err := l.mux.opts.dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (p preamble) send(ctx context.Context, c net.Conn) error {
 // DialJoin opens a connection of the protocol Join to a member's address, for a node that knows neither cluster nor node ids.
 func DialJoin(ctx context.Context, opts Options, address string) (net.Conn, error) {
 	opts = opts.complete()
-	c, err := opts.Dial(ctx, address)
+	c, err := opts.dial(ctx, address)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	// Resolve gives the present address of a node. With it peers are named by their ids, and only the node of that id answers; nil
 	// takes names for addresses.
 	Resolve        func(node string) (address string, err error)
+	TLS            *TLS          // nil: in the clear
 	HeaderTimeout  time.Duration // for the preamble of a new connection, 5 s
 	ConnectionsMax int           // inbound, 1,024; more are closed at once
 	Logger         *slog.Logger
@@ -160,6 +161,11 @@ func (m *Mux) route(c *conn) {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		tcp.SetKeepAliveConfig(keepAlive) // only a hint to the kernel; the connection works without
 	}
+	if err := m.secure(c); err != nil {
+		m.opts.Logger.Warn("peer connection refused", "remote", c.RemoteAddr().String(), "err", err)
+		c.Close()
+		return
+	}
 	c.SetReadDeadline(time.Now().Add(m.opts.HeaderTimeout))
 	p, err := readPreamble(c)
 	if err == nil {
@@ -173,6 +179,36 @@ func (m *Mux) route(c *conn) {
 		m.opts.Logger.Warn("peer connection refused", "remote", c.RemoteAddr().String(), "err", err)
 		c.Close()
 	}
+}
+
+// secure puts TLS under a connection that was accepted, if there is any to put.
+func (m *Mux) secure(c *conn) error {
+	if m.opts.TLS == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.opts.HeaderTimeout)
+	defer cancel()
+	s, err := m.opts.TLS.server(ctx, c.Conn)
+	if err != nil {
+		return fmt.Errorf("transport: TLS: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.Conn = s
+	return nil
+}
+
+// dial opens a connection to an address, with TLS if the cluster has it.
+func (opts *Options) dial(ctx context.Context, address string) (net.Conn, error) {
+	c, err := opts.Dial(ctx, address)
+	if err != nil || opts.TLS == nil {
+		return c, err
+	}
+	s, err := opts.TLS.client(ctx, c)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("transport: TLS with %s: %w", address, err), c.Close())
+	}
+	return s, nil
 }
 
 // admit says why a connection is not for this node, or nil.
@@ -226,10 +262,10 @@ func (m *Mux) isClosed() bool {
 
 // conn leaves the mux's set when it is closed.
 type conn struct {
-	net.Conn
-	mux     *Mux
-	layer   *Layer // guarded by mux.mu; nil until the preamble is read
-	inbound bool
+	net.Conn // replaced under mux.mu when TLS is put under it, before anybody else uses it
+	mux      *Mux
+	layer    *Layer // guarded by mux.mu; nil until the preamble is read
+	inbound  bool
 }
 
 func (c *conn) Close() error {
@@ -240,6 +276,7 @@ func (c *conn) Close() error {
 			c.mux.inbound--
 		}
 	}
+	nc := c.Conn
 	c.mux.mu.Unlock()
-	return c.Conn.Close()
+	return nc.Close()
 }
