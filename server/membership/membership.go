@@ -26,7 +26,6 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/errcode/known"
 	"github.com/quipudb/quipu/server/placement"
-	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -77,25 +76,34 @@ func newServer(log *slog.Logger) *grpc.Server {
 type Client struct {
 	dial func(ctx context.Context, node string) (net.Conn, error)
 
+	life context.Context // ends with Close
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
 	mu     sync.Mutex // guards the fields below
 	conns  map[string]*grpc.ClientConn
+	asking map[string]*asking
 	closed bool
 }
 
 // NewClient dials through a layer of the node's mux.
 func NewClient(layer *transport.Layer) *Client {
-	return &Client{dial: layer.DialContext, conns: map[string]*grpc.ClientConn{}}
+	c := &Client{dial: layer.DialContext, conns: map[string]*grpc.ClientConn{}, asking: map[string]*asking{}}
+	c.life, c.stop = context.WithCancel(context.Background())
+	return c
 }
 
 // Close ends every connection.
 func (c *Client) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
 	for _, conn := range c.conns {
 		_ = conn.Close() // calls in flight fail with UNAVAILABLE
 	}
 	clear(c.conns)
+	c.mu.Unlock()
+	c.stop()
+	c.wg.Wait()
 }
 
 func connect(node string, dial func(context.Context, string) (net.Conn, error)) (*grpc.ClientConn, error) {
@@ -154,18 +162,6 @@ func (c *Client) terms(ctx context.Context, node string, groups []transport.Grou
 		err = errcode.New(errcode.Internal, "node %s gave %d terms for %d groups", node, len(r.Terms), len(groups))
 	}
 	return r, err
-}
-
-// Confirm asks a voter for its word. A node without a replica of the group has none to give.
-func (c *Client) Confirm(ctx context.Context, node string, g transport.Group) (replica.Vote, error) {
-	r, err := c.terms(ctx, node, []transport.Group{g})
-	if err != nil {
-		return replica.Vote{}, err
-	}
-	if !r.Terms[0].Member {
-		return replica.Vote{}, errcode.New(errcode.Unavailable, "node %s has no replica of group %s", node, g)
-	}
-	return replica.Vote{Term: r.Terms[0].Term, Clock: r.ClockMs}, nil
 }
 
 // Report asks a node for its groups.
