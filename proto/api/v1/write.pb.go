@@ -35,8 +35,12 @@ type WriteRequest struct {
 	// Instead of a stamp: a key of up to 255 bytes, counted once within the retention shown in the receipt.
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	Batch          *Batch `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Further requests that travel in the same message of a stream, which saves small ones most of their cost. Each is a request of
+	// its own: with its own id and stamp, counted or refused by itself, and answered by itself. They have no more of their own. Only
+	// for servers that say that they take them; an older one would not see them.
+	More          []*WriteRequest `protobuf:"bytes,5,rep,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WriteRequest) Reset() {
@@ -93,6 +97,13 @@ func (x *WriteRequest) GetIdempotencyKey() string {
 func (x *WriteRequest) GetBatch() *Batch {
 	if x != nil {
 		return x.Batch
+	}
+	return nil
+}
+
+func (x *WriteRequest) GetMore() []*WriteRequest {
+	if x != nil {
+		return x.More
 	}
 	return nil
 }
@@ -387,7 +398,9 @@ type WriteResponse struct {
 	// On a stream: the whole request failed and nothing is known to be counted. The stream goes on.
 	Error *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	// The server's current shard map version.
-	MapVersion    uint64 `protobuf:"varint,5,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
+	MapVersion uint64 `protobuf:"varint,5,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
+	// Answers to other requests that travel in the same message. Only on a stream whose client has sent requests together.
+	More          []*WriteResponse `protobuf:"bytes,6,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +468,13 @@ func (x *WriteResponse) GetMapVersion() uint64 {
 		return x.MapVersion
 	}
 	return 0
+}
+
+func (x *WriteResponse) GetMore() []*WriteResponse {
+	if x != nil {
+		return x.More
+	}
+	return nil
 }
 
 // Receipt says what a write reached: one log index a shard, of one incarnation of one cluster.
@@ -855,12 +875,13 @@ var File_quipu_api_v1_write_proto protoreflect.FileDescriptor
 
 const file_quipu_api_v1_write_proto_rawDesc = "" +
 	"\n" +
-	"\x18quipu/api/v1/write.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18quipu/api/v1/error.proto\"\x9d\x01\n" +
+	"\x18quipu/api/v1/write.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18quipu/api/v1/error.proto\"\xcd\x01\n" +
 	"\fWriteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12)\n" +
 	"\x05stamp\x18\x02 \x01(\v2\x13.quipu.api.v1.StampR\x05stamp\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12)\n" +
-	"\x05batch\x18\x04 \x01(\v2\x13.quipu.api.v1.BatchR\x05batch\"p\n" +
+	"\x05batch\x18\x04 \x01(\v2\x13.quipu.api.v1.BatchR\x05batch\x12.\n" +
+	"\x04more\x18\x05 \x03(\v2\x1a.quipu.api.v1.WriteRequestR\x04more\"p\n" +
 	"\x05Stamp\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
@@ -884,14 +905,15 @@ const file_quipu_api_v1_write_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x01(\fR\x06values\x12\x18\n" +
 	"\alengths\x18\x03 \x03(\rR\alengths\x12\x14\n" +
-	"\x05codes\x18\x04 \x01(\fR\x05codes\"\xcd\x01\n" +
+	"\x05codes\x18\x04 \x01(\fR\x05codes\"\xfe\x01\n" +
 	"\rWriteResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\areceipt\x18\x02 \x01(\v2\x15.quipu.api.v1.ReceiptR\areceipt\x12/\n" +
 	"\arefused\x18\x03 \x03(\v2\x15.quipu.api.v1.RefusalR\arefused\x12)\n" +
 	"\x05error\x18\x04 \x01(\v2\x13.quipu.api.v1.ErrorR\x05error\x12\x1f\n" +
 	"\vmap_version\x18\x05 \x01(\x04R\n" +
-	"mapVersion\"\x95\x01\n" +
+	"mapVersion\x12/\n" +
+	"\x04more\x18\x06 \x03(\v2\x1b.quipu.api.v1.WriteResponseR\x04more\"\x95\x01\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12 \n" +
@@ -962,29 +984,31 @@ var file_quipu_api_v1_write_proto_goTypes = []any{
 var file_quipu_api_v1_write_proto_depIdxs = []int32{
 	1,  // 0: quipu.api.v1.WriteRequest.stamp:type_name -> quipu.api.v1.Stamp
 	2,  // 1: quipu.api.v1.WriteRequest.batch:type_name -> quipu.api.v1.Batch
-	3,  // 2: quipu.api.v1.Batch.columns:type_name -> quipu.api.v1.Column
-	5,  // 3: quipu.api.v1.WriteResponse.receipt:type_name -> quipu.api.v1.Receipt
-	7,  // 4: quipu.api.v1.WriteResponse.refused:type_name -> quipu.api.v1.Refusal
-	12, // 5: quipu.api.v1.WriteResponse.error:type_name -> quipu.api.v1.Error
-	6,  // 6: quipu.api.v1.Receipt.shards:type_name -> quipu.api.v1.ShardReceipt
-	12, // 7: quipu.api.v1.Refusal.error:type_name -> quipu.api.v1.Error
-	9,  // 8: quipu.api.v1.IncrementRequest.rows:type_name -> quipu.api.v1.IncrementRow
-	11, // 9: quipu.api.v1.IncrementRow.values:type_name -> quipu.api.v1.IncrementRow.ValuesEntry
-	13, // 10: quipu.api.v1.IncrementRow.time:type_name -> google.protobuf.Timestamp
-	5,  // 11: quipu.api.v1.IncrementResponse.receipt:type_name -> quipu.api.v1.Receipt
-	7,  // 12: quipu.api.v1.IncrementResponse.refused:type_name -> quipu.api.v1.Refusal
-	14, // 13: quipu.api.v1.IncrementRow.ValuesEntry.value:type_name -> google.protobuf.Value
-	0,  // 14: quipu.api.v1.Write.Write:input_type -> quipu.api.v1.WriteRequest
-	0,  // 15: quipu.api.v1.Write.WriteStream:input_type -> quipu.api.v1.WriteRequest
-	8,  // 16: quipu.api.v1.Write.Increment:input_type -> quipu.api.v1.IncrementRequest
-	4,  // 17: quipu.api.v1.Write.Write:output_type -> quipu.api.v1.WriteResponse
-	4,  // 18: quipu.api.v1.Write.WriteStream:output_type -> quipu.api.v1.WriteResponse
-	10, // 19: quipu.api.v1.Write.Increment:output_type -> quipu.api.v1.IncrementResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	0,  // 2: quipu.api.v1.WriteRequest.more:type_name -> quipu.api.v1.WriteRequest
+	3,  // 3: quipu.api.v1.Batch.columns:type_name -> quipu.api.v1.Column
+	5,  // 4: quipu.api.v1.WriteResponse.receipt:type_name -> quipu.api.v1.Receipt
+	7,  // 5: quipu.api.v1.WriteResponse.refused:type_name -> quipu.api.v1.Refusal
+	12, // 6: quipu.api.v1.WriteResponse.error:type_name -> quipu.api.v1.Error
+	4,  // 7: quipu.api.v1.WriteResponse.more:type_name -> quipu.api.v1.WriteResponse
+	6,  // 8: quipu.api.v1.Receipt.shards:type_name -> quipu.api.v1.ShardReceipt
+	12, // 9: quipu.api.v1.Refusal.error:type_name -> quipu.api.v1.Error
+	9,  // 10: quipu.api.v1.IncrementRequest.rows:type_name -> quipu.api.v1.IncrementRow
+	11, // 11: quipu.api.v1.IncrementRow.values:type_name -> quipu.api.v1.IncrementRow.ValuesEntry
+	13, // 12: quipu.api.v1.IncrementRow.time:type_name -> google.protobuf.Timestamp
+	5,  // 13: quipu.api.v1.IncrementResponse.receipt:type_name -> quipu.api.v1.Receipt
+	7,  // 14: quipu.api.v1.IncrementResponse.refused:type_name -> quipu.api.v1.Refusal
+	14, // 15: quipu.api.v1.IncrementRow.ValuesEntry.value:type_name -> google.protobuf.Value
+	0,  // 16: quipu.api.v1.Write.Write:input_type -> quipu.api.v1.WriteRequest
+	0,  // 17: quipu.api.v1.Write.WriteStream:input_type -> quipu.api.v1.WriteRequest
+	8,  // 18: quipu.api.v1.Write.Increment:input_type -> quipu.api.v1.IncrementRequest
+	4,  // 19: quipu.api.v1.Write.Write:output_type -> quipu.api.v1.WriteResponse
+	4,  // 20: quipu.api.v1.Write.WriteStream:output_type -> quipu.api.v1.WriteResponse
+	10, // 21: quipu.api.v1.Write.Increment:output_type -> quipu.api.v1.IncrementResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_quipu_api_v1_write_proto_init() }

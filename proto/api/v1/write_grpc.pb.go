@@ -32,7 +32,8 @@ const (
 type WriteClient interface {
 	// Write adds one columnar batch and answers when it is durable on every shard that it concerns.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
-	// WriteStream is Write pipelined: many requests may be in flight, answers come in any order and carry the request's id.
+	// WriteStream is Write pipelined: many requests may be in flight, answers come in any order and carry the request's id. A server
+	// that takes requests together (see WriteRequest.more) says so with the header quipu-together: 1, before its first answer.
 	WriteStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WriteRequest, WriteResponse], error)
 	// Increment adds rows written by hand. Give an idempotency key (HTTP header Idempotency-Key) to make a retry safe;
 	// without one every call counts again.
@@ -88,7 +89,8 @@ func (c *writeClient) Increment(ctx context.Context, in *IncrementRequest, opts 
 type WriteServer interface {
 	// Write adds one columnar batch and answers when it is durable on every shard that it concerns.
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
-	// WriteStream is Write pipelined: many requests may be in flight, answers come in any order and carry the request's id.
+	// WriteStream is Write pipelined: many requests may be in flight, answers come in any order and carry the request's id. A server
+	// that takes requests together (see WriteRequest.more) says so with the header quipu-together: 1, before its first answer.
 	WriteStream(grpc.BidiStreamingServer[WriteRequest, WriteResponse]) error
 	// Increment adds rows written by hand. Give an idempotency key (HTTP header Idempotency-Key) to make a retry safe;
 	// without one every call counts again.
