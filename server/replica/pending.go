@@ -18,6 +18,7 @@ type Pending struct {
 	waits    bool // is in p.waiting
 	attached bool // shares the attempt of an equal part that was on its way
 	attempt  *attempt
+	first    attempt // where attempt points as long as the part travels in its own
 	prep     *prep
 }
 
@@ -39,10 +40,11 @@ func (pd *Pending) Wait(ctx context.Context) (Outcome, error) {
 			pd.abandon()
 			return Outcome{}, ctx.Err()
 		}
+		if out, ok := pd.Counted(); ok {
+			return out, nil
+		}
 		if !errors.Is(pd.attempt.err, errAgain) {
-			out := pd.attempt.out
-			out.Duplicate = out.Duplicate || pd.attached && pd.attempt.err == nil
-			return out, pd.attempt.err
+			return Outcome{}, pd.attempt.err
 		}
 		pd.alone = true
 		pd.p.enqueue(pd)
@@ -54,6 +56,21 @@ func Refused(err error) *Pending {
 	pd := &Pending{attempt: &attempt{done: make(chan struct{}), err: err}}
 	close(pd.attempt.done)
 	return pd
+}
+
+// Done is closed when the attempt that the part is in has ended.
+func (pd *Pending) Done() <-chan struct{} { return pd.attempt.done }
+
+// Counted gives, after Done, the outcome of a part that was counted: Wait need not be called then. If it says no, Wait gives the answer,
+// and may have to propose the part again before.
+func (pd *Pending) Counted() (Outcome, bool) {
+	if pd.attempt.err != nil {
+		return Outcome{}, false
+	}
+	pd.release()
+	out := pd.attempt.out
+	out.Duplicate = out.Duplicate || pd.attached
+	return out, true
 }
 
 // abandon takes a part that still waits out of the queue: its columns go back to the caller. Whoever shares the attempt begins

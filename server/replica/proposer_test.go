@@ -222,6 +222,35 @@ func TestEqualStampsInFlightShareOneAttempt(t *testing.T) {
 	})
 }
 
+func TestDonePartsTellWhetherTheyWereCounted(t *testing.T) {
+	play(t, func(t *testing.T, s *fakeShard) {
+		first, twin := s.p.Propose(onePart(1, 1)), s.p.Propose(onePart(1, 1))
+		s.want([]uint64{1})
+		select {
+		case <-first.Done():
+			t.Error("done before its entry")
+		default:
+		}
+		s.entries[0].finish(Verdict{})
+		for i, pd := range []*Pending{first, twin} {
+			<-pd.Done()
+			if out, ok := pd.Counted(); !ok || out != (Outcome{Index: 10, Duplicate: i == 1}) {
+				t.Errorf("waiter %d: %+v, %v", i, out, ok)
+			}
+		}
+		refused := s.p.Propose(onePart(1, 2))
+		s.want([]uint64{1}, []uint64{2})
+		s.entries[1].finish(Verdict{Apart: true, Err: errcode.New(errcode.BelowZero, "below zero")})
+		<-refused.Done()
+		if _, ok := refused.Counted(); ok {
+			t.Error("a refused part says that it was counted")
+		}
+		if _, err := refused.Wait(t.Context()); errcode.From(err).Code != errcode.BelowZero {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestRefusedEntryIsProposedAgainSingly(t *testing.T) {
 	play(t, func(t *testing.T, s *fakeShard) {
 		s.propose(onePart(9, 1), onePart(9, 2))
@@ -421,8 +450,10 @@ func TestValuesAppliedAfterAnEntryBeganCountTowardsItsSize(t *testing.T) {
 		long.Len = 600
 		open = append(open, s.propose(long)...)
 		synctest.Wait()
-		s.entries[0].finish(Verdict{})
-		s.entries[1].finish(Verdict{})
+		for _, f := range slices.Clone(s.entries) {
+			f.finish(Verdict{})
+			synctest.Wait()
+		}
 		s.want([]uint64{1}, []uint64{2}, []uint64{3}, []uint64{4})
 		s.entries[2].finish(Verdict{})
 		s.entries[3].finish(Verdict{})

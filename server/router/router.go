@@ -206,23 +206,28 @@ func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp comma
 	}
 	res := &Result{MapVersion: m.Version, Receipts: make([]schema.Receipt, 0, len(shares))}
 	for i, s := range shares {
-		out, err := pending[i].Wait(ctx)
-		if errors.Is(err, replica.ErrBehind) {
-			out, err = r.afterCatchUp(ctx, p, s, stamp)
-		}
-		if errors.Is(err, &errcode.Error{Code: errcode.SchemaChanged}) {
-			out, err = r.afterAlter(ctx, b, p, s, stamp, err)
-		}
-		if err == nil {
-			res.Receipts = append(res.Receipts, schema.Receipt{Shard: s.shard, Index: out.Index, Duplicate: out.Duplicate})
-			continue
-		}
-		res.Refused = append(res.Refused, Refusal{Shard: s.shard, Rows: slices.Clone(s.rows), Err: errcode.From(err)})
+		r.gather(ctx, res, b, p, s, stamp, pending[i])
 	}
 	if err := ctx.Err(); err != nil && len(res.Refused) > 0 {
 		return nil, errcode.From(err)
 	}
 	return res, nil
+}
+
+// gather waits for one share and adds what became of it to res.
+func (r *Router) gather(ctx context.Context, res *Result, b *Batch, p *prepared, s share, stamp command.Part, pending *replica.Pending) {
+	out, err := pending.Wait(ctx)
+	if errors.Is(err, replica.ErrBehind) {
+		out, err = r.afterCatchUp(ctx, p, s, stamp)
+	}
+	if err != nil && errors.Is(err, &errcode.Error{Code: errcode.SchemaChanged}) {
+		out, err = r.afterAlter(ctx, b, p, s, stamp, err)
+	}
+	if err == nil {
+		res.Receipts = append(res.Receipts, schema.Receipt{Shard: s.shard, Index: out.Index, Duplicate: out.Duplicate})
+		return
+	}
+	res.Refused = append(res.Refused, Refusal{Shard: s.shard, Rows: slices.Clone(s.rows), Err: errcode.From(err)})
 }
 
 func (r *Router) afterCatchUp(ctx context.Context, p *prepared, s share, stamp command.Part) (replica.Outcome, error) {
