@@ -11,6 +11,7 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/server/rpc"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -133,6 +134,17 @@ func (n *Node) Write(ctx context.Context, b *router.Batch) (*router.Result, erro
 		return nil, err
 	}
 	return n.router.Write(ctx, b)
+}
+
+// Begin takes a single observation on its way, if that needs no waiting.
+func (n *Node) Begin(b *router.Batch) rpc.Flight {
+	if n.alive() != nil {
+		return nil
+	}
+	if s := n.router.Begin(b); s != nil {
+		return s
+	}
+	return nil
 }
 
 // expired is the answer to a keep-alive of sessions that are gone.

@@ -18,11 +18,25 @@ type Backend interface {
 	Imports
 	Nodes
 	Write(ctx context.Context, b *router.Batch) (*router.Result, error)
+	// Begin takes a batch of one row on its way without waiting, or gives nil if only Write can. The batch stays as it is until the
+	// Flight has given its answer.
+	Begin(b *router.Batch) Flight
 	// Info and Status answer from memory and never wait for a group.
 	Info() Info
 	Status() Status
 	// Ready says why the node cannot serve, or nil. It answers from memory.
 	Ready() error
+}
+
+// Flight is one row on its way to its shard. What goes to one shard is done in the order in which it began, but for what has to be
+// proposed again.
+type Flight interface {
+	Shard() schema.ShardID
+	MapVersion() uint64    // that the row was sent to its shard by
+	Done() <-chan struct{} // closed when Counted can be asked
+	// Counted gives the receipt of a row that was counted. If it was not, or not yet, Wait must be called.
+	Counted() (schema.Receipt, bool)
+	Wait(ctx context.Context) (*router.Result, error) // as Backend.Write
 }
 
 // Sessions are the identities under which batches count once.

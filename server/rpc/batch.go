@@ -67,6 +67,8 @@ func decodeBatch(principal string, m *apiv1.WriteRequest) (*decoded, error) {
 
 func checkBatch(m *apiv1.WriteRequest, b *apiv1.Batch, stamp *apiv1.Stamp) error {
 	switch {
+	case len(m.More) > 0:
+		return invalid("more", "is for the first request of a message of a stream only")
 	case b == nil:
 		return invalid("batch", "is missing")
 	case b.Table == "":

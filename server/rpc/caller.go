@@ -22,6 +22,7 @@ const (
 const (
 	MetaSnapshot    = "quipu-snapshot"
 	MetaStaleness   = "quipu-staleness-ms"
+	MetaTogether    = "quipu-together" // sent: 1, the stream takes WriteRequest.more
 	MetaReceipt     = "quipu-receipt"
 	MetaReplayed    = "idempotency-replayed"
 	MetaETag        = "etag"

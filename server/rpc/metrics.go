@@ -14,6 +14,9 @@ type metrics struct {
 	rows     prometheus.Counter
 	inFlight prometheus.Gauge
 	watches  prometheus.Gauge
+
+	streamed        prometheus.Counter // requests of streams that were answered well
+	streamedSeconds prometheus.Observer
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,6 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "quipu_rpc_watches", Help: "Open watch streams.",
 		}),
 	}
+	m.streamed, m.streamedSeconds = m.requests.WithLabelValues(streamed, "OK"), m.seconds.WithLabelValues(streamed)
 	if reg != nil {
 		reg.MustRegister(m.requests, m.seconds, m.rows, m.inFlight, m.watches)
 	}

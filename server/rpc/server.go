@@ -82,6 +82,7 @@ func New(backend Backend, queries Queries, opts Options) *Server {
 		draining: make(chan struct{}),
 	}
 	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(opts.MessageBytesMax),
 		grpc.MaxConcurrentStreams(opts.StreamsMax),
 		grpc.MaxHeaderListSize(64<<10),

@@ -71,12 +71,11 @@ func (s *Server) write(ctx context.Context, who string, req *apiv1.WriteRequest)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &apiv1.WriteResponse{
-		Id:         req.Id,
-		Receipt:    s.receipt(result),
-		Refused:    refusals(result),
-		MapVersion: result.MapVersion,
-	}, result, nil
+	return s.response(req.Id, result), result, nil
+}
+
+func (s *Server) response(id uint64, r *router.Result) *apiv1.WriteResponse {
+	return &apiv1.WriteResponse{Id: id, Receipt: s.receipt(r), Refused: refusals(r), MapVersion: r.MapVersion}
 }
 
 // receipt is nil if nothing was counted.

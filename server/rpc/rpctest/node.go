@@ -27,6 +27,8 @@ const (
 type Node struct {
 	// OnWrite, if set, answers writes instead of counting them all on shard 0. It must not keep the batch.
 	OnWrite func(context.Context, *router.Batch) (*router.Result, error)
+	// OnBegin, if set, takes single rows on their way; it may give nil. Otherwise every batch is a Write.
+	OnBegin func(*router.Batch) rpc.Flight
 	// NotReady, if set, is why the node is not ready.
 	NotReady error
 
@@ -86,6 +88,14 @@ func (n *Node) Write(ctx context.Context, b *router.Batch) (*router.Result, erro
 		}
 	}
 	return &router.Result{Receipts: []schema.Receipt{{Shard: 0, Index: n.next()}}, MapVersion: 1}, nil
+}
+
+// Begin asks OnBegin.
+func (n *Node) Begin(b *router.Batch) rpc.Flight {
+	if n.OnBegin == nil {
+		return nil
+	}
+	return n.OnBegin(b)
 }
 
 // OpenSession numbers sessions.
