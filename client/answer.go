@@ -13,6 +13,44 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// answers settles the requests that one message of the server answers. An error means that the session is gone.
+func (s *sender) answers(first *apiv1.WriteResponse) error {
+	s.answered += 1 + len(first.More)
+	rest := s.counted(first)
+	for _, a := range rest {
+		if err := s.answer(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counted settles the requests that were counted, as nearly all are, under one lock, and gives the other answers.
+func (s *sender) counted(first *apiv1.WriteResponse) (rest []*apiv1.WriteResponse) {
+	if s.c.opts.hooks.OnReceipt != nil { // called for each before it is finished, and without the lock
+		return append([]*apiv1.WriteResponse{first}, first.More...)
+	}
+	now := s.c.opts.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := -1; i < len(first.More); i++ {
+		a := first
+		if i >= 0 {
+			a = first.More[i]
+		}
+		if a.Error != nil || len(a.Refused) > 0 {
+			rest = append(rest, a)
+			continue
+		}
+		if r := s.lookUp(a.Id); r != nil {
+			r.receipt = s.receipt(a.Receipt, now)
+			s.settle(r, nil)
+		}
+	}
+	s.makeRoom()
+	return rest
+}
+
 // answer settles one request, or plans its next attempt under the same stamp. An error means that the session is gone.
 func (s *sender) answer(a *apiv1.WriteResponse) error {
 	r := s.find(a.Id)
@@ -26,7 +64,7 @@ func (s *sender) answer(a *apiv1.WriteResponse) error {
 			return e
 		}
 		if e.Retryable {
-			s.again(r, e, time.Duration(a.Error.RetryAfterMs)*time.Millisecond)
+			s.retry(r, e, time.Duration(a.Error.RetryAfterMs)*time.Millisecond)
 			return nil
 		}
 		s.refuse(r, e)
@@ -41,13 +79,13 @@ func (s *sender) answer(a *apiv1.WriteResponse) error {
 			s.expire()
 			return e
 		case e.Retryable:
-			s.again(r, e, time.Duration(f.GetError().GetRetryAfterMs())*time.Millisecond)
+			s.retry(r, e, time.Duration(f.GetError().GetRetryAfterMs())*time.Millisecond)
 			return nil
 		}
 		e.observations, e.rows = r.refusedObservations(f, a), f.Rows
 		final = append(final, e)
 	}
-	r.receipt, r.refused = s.receipt(a.Receipt), final
+	r.receipt, r.refused = s.receipt(a.Receipt, s.c.opts.now()), final
 	for _, e := range final {
 		s.refuse(r, e)
 	}
@@ -78,6 +116,11 @@ func (r *request) refusedObservations(f *apiv1.Refusal, a *apiv1.WriteResponse) 
 func (s *sender) find(seq uint64) *request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.lookUp(seq)
+}
+
+// lookUp is find under mu.
+func (s *sender) lookUp(seq uint64) *request {
 	at, ok := slices.BinarySearchFunc(s.open, seq, func(r *request, seq uint64) int { return cmp.Compare(r.seq, seq) })
 	if !ok || s.open[at].finished {
 		return nil
@@ -85,13 +128,14 @@ func (s *sender) find(seq uint64) *request {
 	return s.open[at]
 }
 
-// again plans another attempt.
-func (s *sender) again(r *request, e *Error, after time.Duration) {
+// retry plans another attempt.
+func (s *sender) retry(r *request, e *Error, after time.Duration) {
 	s.mu.Lock()
 	if after <= 0 {
 		after = min(time.Duration(r.attempts)*5*time.Millisecond, 250*time.Millisecond)
 	}
 	r.retryAt = s.c.opts.now().Add(after)
+	s.again = true
 	info := s.info(r)
 	s.mu.Unlock()
 	if hook := s.c.opts.hooks.OnRetry; hook != nil {
@@ -110,13 +154,14 @@ func (s *sender) refuse(r *request, e *Error) {
 func (s *sender) expire() {
 	s.mu.Lock()
 	lost := s.open
-	s.open, s.session.id, s.nextSeq = nil, 0, 1
+	s.open, s.flying, s.session.id, s.nextSeq = nil, 0, 0, 1
 	for _, r := range s.queue {
 		r.seq = 0
 	}
 	var unknown []*request
 	for _, r := range lost {
 		if !r.finished {
+			r.flying = false
 			unknown = append(unknown, r)
 		}
 	}
@@ -166,12 +211,12 @@ func (s *sender) keepAlive(ctx context.Context) error {
 	return nil // a keep-alive that failed otherwise is tried again; writes renew the session too
 }
 
-func (s *sender) receipt(r *apiv1.Receipt) Receipt {
+func (s *sender) receipt(r *apiv1.Receipt, now time.Time) Receipt {
 	if r == nil {
 		return Receipt{}
 	}
 	out := Receipt{Cluster: r.ClusterId, Incarnation: r.Incarnation, Duplicate: len(r.Shards) > 0,
-		Expires: s.c.opts.now().Add(time.Duration(r.TtlMs) * time.Millisecond)}
+		Expires: now.Add(time.Duration(r.TtlMs) * time.Millisecond), Shards: make([]ShardIndex, 0, len(r.Shards))}
 	for _, sh := range r.Shards {
 		out.Shards = append(out.Shards, ShardIndex{Shard: sh.Shard, Index: sh.Index})
 		out.Duplicate = out.Duplicate && sh.Duplicate

@@ -40,9 +40,8 @@ func (t *Table) AddSync(ctx context.Context, b Batch) (Receipt, error) {
 	if err := t.c.out.waitRoom(ctx); err != nil {
 		return Receipt{}, err
 	}
-	r := &request{table: t.name, batch: batch, observations: batch.observations}
-	t.c.out.enqueue(r)
-	return (&Pending{r}).Wait(ctx)
+	r := &request{table: t.name, batch: batch, body: batch.encode(t.name), observations: batch.observations}
+	return t.c.out.enqueue(r).Wait(ctx)
 }
 
 // columns validates rows and turns them into a batch.
@@ -105,11 +104,11 @@ func (c *Client) addKeyed(ctx context.Context, key string, batch *columns, table
 		e, _ := fromStatus(err).(*Error)
 		switch {
 		case err == nil && len(resp.Refused) == 0:
-			return c.out.receipt(resp.Receipt), nil
+			return c.out.receipt(resp.Receipt, c.opts.now()), nil
 		case err == nil:
 			e = fromWire(resp.Refused[0].GetError())
 			if !e.Retryable {
-				return c.out.receipt(resp.Receipt), e
+				return c.out.receipt(resp.Receipt, c.opts.now()), e
 			}
 		case e == nil:
 			return Receipt{}, err
@@ -128,10 +127,8 @@ type Pending struct{ r *request }
 
 // Wait waits for the answer. Its errors are those of AddSync.
 func (p *Pending) Wait(ctx context.Context) (Receipt, error) {
-	select {
-	case <-p.r.done:
-	case <-ctx.Done():
-		return Receipt{}, ctx.Err()
+	if err := p.r.wait(ctx); err != nil {
+		return Receipt{}, err
 	}
 	if p.r.err != nil {
 		return Receipt{}, p.r.err
@@ -186,7 +183,5 @@ func (b *Builder) Send(ctx context.Context) (*Pending, error) {
 	if batch == nil {
 		return nil, nil
 	}
-	r := &request{table: b.t.name, batch: batch, observations: batch.observations}
-	b.t.c.out.enqueue(r)
-	return &Pending{r}, nil
+	return b.t.c.out.enqueue(&request{table: b.t.name, batch: batch, body: batch.encode(b.t.name), observations: batch.observations}), nil
 }

@@ -215,10 +215,8 @@ func (c *Client) Flush(ctx context.Context) error {
 	for {
 		c.sealAll()
 		for _, r := range c.out.outstanding() {
-			select {
-			case <-r.done:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := r.wait(ctx); err != nil {
+				return err
 			}
 		}
 		if c.drained() {

@@ -23,8 +23,14 @@ func open(t testing.TB, target string, opts ...Option) *Client {
 }
 
 func TestAddCountsOnceWhileRepliesAreLost(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		t.Run(fmt.Sprintf("together=%v", together), func(t *testing.T) { countsOnceWhileRepliesAreLost(t, together) })
+	}
+}
+
+func countsOnceWhileRepliesAreLost(t *testing.T, together bool) {
 	f, addr := newFake(t)
-	f.cut = 0.1
+	f.cut, f.together = 0.1, together
 	c := open(t, addr, WithBatchCells(3), WithLinger(0), WithInFlight(windowMax))
 	table := c.Table("checkout")
 	const writers, each = 4, 200
@@ -56,6 +62,61 @@ func TestAddCountsOnceWhileRepliesAreLost(t *testing.T) {
 	}
 	if f.maxOpen > 1024 {
 		t.Errorf("%d sequence numbers were open, the server remembers 1,024", f.maxOpen)
+	}
+}
+
+// TestRequestsThatWaitTravelTogether holds the sender back until many requests wait: each is answered for itself.
+func TestRequestsThatWaitTravelTogether(t *testing.T) {
+	f, addr := newFake(t)
+	f.together = true
+	f.refuse = func(r *apiv1.WriteRequest) *apiv1.WriteResponse {
+		if r.Stamp.Seq != 7 {
+			return nil
+		}
+		return &apiv1.WriteResponse{Error: &apiv1.Error{Code: "BELOW_ZERO", Message: "count would be -1"}}
+	}
+	gate := make(chan struct{})
+	c := open(t, addr, WithInFlight(windowMax), WithHooks(Hooks{OnSend: func(b BatchInfo) {
+		if b.Seq == 2 {
+			<-gate
+		}
+	}}))
+	if _, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{{Pairs: []string{"i", "first"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	b := c.Table("t").Builder()
+	var sent []*Pending
+	const n = 500
+	for i := range n {
+		cell, err := b.Prepare("i", fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Count(cell, 1)
+		p, err := b.Send(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, p)
+	}
+	close(gate)
+	for i, p := range sent {
+		r, err := p.Wait(t.Context())
+		switch {
+		case i+2 == 7 && !errors.Is(err, &Error{Code: "BELOW_ZERO"}):
+			t.Errorf("request 7: %v", err)
+		case i+2 != 7 && (err != nil || len(r.Shards) != 1):
+			t.Errorf("request %d: %v, %v", i+2, r, err)
+		}
+	}
+	if f.messages > 2+(n+togetherMax-1)/togetherMax {
+		t.Errorf("%d messages for %d requests", f.messages, n)
+	}
+	if s := c.Stats(); s.Batches != n+1 || s.Rows != n+1 || s.Observations != n+1 || s.Retries != 0 || s.BytesSent < 20*n {
+		t.Errorf("totals %+v", s)
+	}
+	if len(f.cells) != n {
+		t.Errorf("%d cells, want %d", len(f.cells), n)
 	}
 }
 

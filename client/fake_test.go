@@ -13,6 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -35,6 +36,8 @@ type fake struct {
 	cut       float64    // chance that the stream breaks after a batch was counted and before it is answered
 	rand      *rand.Rand // for cut
 	refuse    func(*apiv1.WriteRequest) *apiv1.WriteResponse
+	together  bool          // takes WriteRequest.more, and answers together
+	messages  int           // on streams
 	hold      chan struct{} // if set, nothing is answered until it is closed
 	result    []*apiv1.QueryChunk
 }
@@ -82,7 +85,13 @@ func (f *fake) Close(context.Context, *apiv1.CloseSessionRequest) (*apiv1.CloseS
 func (f *fake) WriteStream(st apiv1.Write_WriteStreamServer) error {
 	f.mu.Lock()
 	f.streams++
+	together := f.together
 	f.mu.Unlock()
+	if together {
+		if err := st.SendHeader(metadata.Pairs("quipu-together", "1")); err != nil {
+			return err
+		}
+	}
 	for answered := 0; ; answered++ {
 		if f.perStream > 0 && answered == f.perStream {
 			return status.Error(codes.Unavailable, "the stream broke")
@@ -97,7 +106,17 @@ func (f *fake) WriteStream(st apiv1.Write_WriteStreamServer) error {
 		if hold != nil {
 			<-hold
 		}
+		f.mu.Lock()
+		f.messages++
+		f.mu.Unlock()
 		resp, broken := f.write(req)
+		for _, r := range req.More {
+			if !together {
+				return status.Error(codes.InvalidArgument, "nobody asked for more")
+			}
+			other, lost := f.write(r)
+			resp.More, broken = append(resp.More, other), broken || lost
+		}
 		if broken {
 			return status.Error(codes.Unavailable, "the reply was lost")
 		}

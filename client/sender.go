@@ -8,26 +8,30 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc"
 )
 
-// request is one batch on its way. It keeps its stamp over every attempt. The sender's mutex guards it until done is closed;
+// request is one batch on its way. It keeps its stamp over every attempt. The sender's mutex guards it until it is finished;
 // after that it does not change.
 type request struct {
+	pending      Pending // of this request
+	s            *sender
 	table        string
 	batch        *columns
 	observations int64
 	size         int
 
 	seq      uint64
-	wire     *apiv1.WriteRequest
+	body     []byte // the batch as it travels; run owns it from the first attempt on
 	attempts int
 	retryAt  time.Time // zero: not waiting for a retry
+	flying   bool      // sent or about to be, and not finished
 	finished bool
-	done     chan struct{}
+	done     chan struct{} // closed when finished; nil as long as nobody waits
 
 	receipt Receipt
 	refused []*Error
@@ -43,7 +47,8 @@ type sender struct {
 	wake    chan struct{}
 	stopped chan struct{}
 
-	answered int // requests that had an answer; run owns it
+	answered int        // requests that had an answer; run owns it
+	batch    []*request // scratch of push; run owns it
 
 	mu      sync.Mutex
 	session session
@@ -51,8 +56,10 @@ type sender struct {
 	acked   uint64     // of a fixed session: the server may forget what lies at or below it
 	queue   []*request // never sent, oldest first
 	open    []*request // sent at least once and the finished ones among them, ascending seq
+	flying  int        // of open, not finished
+	again   bool       // some of open may wait for a retry
 	bytes   int
-	roomc   chan struct{} // closed and replaced when room appears
+	roomc   chan struct{} // closed and forgotten when room appears; nil as long as nobody waits
 	ended   bool
 	tally   LostError
 	stats   Stats
@@ -71,7 +78,7 @@ var errUnknown = &Error{Code: "OUTCOME_UNKNOWN", Message: "the session expired b
 
 func newSender(c *Client, s session, linger bool) *sender {
 	return &sender{c: c, session: s, linger: linger, nextSeq: 1,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}), roomc: make(chan struct{})}
+		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
 func (s *sender) kick() {
@@ -92,7 +99,11 @@ func (s *sender) room() bool {
 func (s *sender) waitRoom(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		ok, ended, c := s.bytes < s.c.opts.bufferBytes, s.ended, s.roomc
+		ok, ended := s.bytes < s.c.opts.bufferBytes, s.ended
+		if !ok && s.roomc == nil {
+			s.roomc = make(chan struct{})
+		}
+		c := s.roomc
 		s.mu.Unlock()
 		switch {
 		case ended:
@@ -109,14 +120,37 @@ func (s *sender) waitRoom(ctx context.Context) error {
 }
 
 // enqueue takes a batch. It does not block.
-func (s *sender) enqueue(r *request) {
-	r.done = make(chan struct{})
+func (s *sender) enqueue(r *request) *Pending {
+	r.pending.r, r.s = r, s
 	r.size = r.batch.bytes() + 256
 	s.mu.Lock()
 	s.bytes += r.size
 	s.queue = append(s.queue, r)
+	first := len(s.queue) == 1
 	s.mu.Unlock()
-	s.kick()
+	if first { // otherwise run has not taken what it was woken for, or waits for an answer
+		s.kick()
+	}
+	return &r.pending
+}
+
+// wait waits until r is finished.
+func (r *request) wait(ctx context.Context) error {
+	r.s.mu.Lock()
+	if !r.finished && r.done == nil {
+		r.done = make(chan struct{})
+	}
+	finished, done := r.finished, r.done
+	r.s.mu.Unlock()
+	if finished {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // outstanding are the requests that have no answer yet.
@@ -136,42 +170,65 @@ func (s *sender) outstanding() []*request {
 func (s *sender) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queue) == 0 && len(s.open) < s.c.opts.inFlight
+	return len(s.queue) == 0 && s.flying < s.c.opts.inFlight
 }
 
-// take hands out the next request to send: a retry that is due, else the oldest of the queue if the window has room. It also says
-// when the next retry is due.
-func (s *sender) take(now time.Time) (r *request, due time.Time) {
+// take appends to batch what to send next, up to n requests: retries that are due, and then the oldest of the queue as far as the window
+// has room. It also says when the next retry is due, and up to which number everything is answered.
+func (s *sender) take(batch []*request, n int, now time.Time) (_ []*request, due time.Time, low uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, o := range s.open {
-		if o.finished || o.retryAt.IsZero() {
+	low = s.lowSeq()
+	batch, due = s.takeAgain(batch, n, now)
+	for len(batch) < n && len(s.queue) > 0 && s.flying < s.c.opts.inFlight {
+		r := s.queue[0]
+		if r.seq == 0 {
+			r.seq = s.nextSeq
+		}
+		if s.nextSeq = max(s.nextSeq, r.seq+1); r.seq > low+windowMax {
+			break
+		}
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		at := len(s.open)
+		if at > 0 && s.open[at-1].seq > r.seq { // imports number their chunks themselves
+			at, _ = slices.BinarySearchFunc(s.open, r.seq, func(o *request, seq uint64) int { return cmp.Compare(o.seq, seq) })
+		}
+		s.open = slices.Insert(s.open, at, r)
+		r.flying = true
+		s.flying++
+		s.stats.Batches++
+		s.stats.Rows += int64(len(r.batch.counts))
+		s.stats.Observations += r.observations
+		batch = append(batch, r)
+	}
+	for _, r := range batch {
+		r.attempts++
+	}
+	return batch, due, low
+}
+
+// takeAgain is take for retries. Under mu.
+func (s *sender) takeAgain(batch []*request, n int, now time.Time) (_ []*request, due time.Time) {
+	if !s.again {
+		return batch, due
+	}
+	s.again = false
+	for _, r := range s.open {
+		switch {
+		case r.finished || r.retryAt.IsZero():
 			continue
+		case len(batch) < n && !r.retryAt.After(now):
+			r.retryAt = time.Time{}
+			s.stats.Retries++
+			batch = append(batch, r)
+			continue
+		case due.IsZero() || r.retryAt.Before(due):
+			due = r.retryAt
 		}
-		if !o.retryAt.After(now) {
-			o.retryAt = time.Time{}
-			return o, due
-		}
-		if due.IsZero() || o.retryAt.Before(due) {
-			due = o.retryAt
-		}
+		s.again = true
 	}
-	if len(s.queue) == 0 || len(s.open) >= s.c.opts.inFlight {
-		return nil, due
-	}
-	r = s.queue[0]
-	if r.seq == 0 {
-		r.seq = s.nextSeq
-	}
-	s.nextSeq = max(s.nextSeq, r.seq+1)
-	if low := s.lowSeq(); r.seq > low+windowMax {
-		return nil, due
-	}
-	s.queue[0] = nil
-	s.queue = s.queue[1:]
-	at, _ := slices.BinarySearchFunc(s.open, r.seq, func(o *request, seq uint64) int { return cmp.Compare(o.seq, seq) })
-	s.open = slices.Insert(s.open, at, r)
-	return r, due
+	return batch, due
 }
 
 // lowSeq is the highest sequence number up to which everything has been answered and nobody will ask again. Under mu.
@@ -198,53 +255,44 @@ func (s *sender) answeredUpTo() uint64 {
 	return low
 }
 
-// stamp brings r's message up to date for the next attempt.
-func (s *sender) stamp(r *request) *apiv1.WriteRequest {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.attempts++
-	first := r.wire == nil
-	if first {
-		r.wire = &apiv1.WriteRequest{Batch: r.batch.wire(r.table)}
-	}
-	r.wire.Id = r.seq
-	r.wire.Stamp = &apiv1.Stamp{Session: s.session.id, Seq: r.seq, AckUpTo: s.lowSeq()}
-	s.count(r, first)
-	return r.wire
-}
-
-// count keeps the totals. Under mu.
-func (s *sender) count(r *request, first bool) {
-	if !first {
-		s.stats.Retries++
-		return
-	}
-	s.stats.Batches++
-	s.stats.Rows += int64(len(r.batch.counts))
-	s.stats.Observations += r.observations
-	s.stats.BytesSent += int64(proto.Size(r.wire))
-}
-
 func (s *sender) info(r *request) BatchInfo {
 	return BatchInfo{Table: r.table, Session: s.session.id, Seq: r.seq, Attempt: r.attempts,
 		Rows: len(r.batch.counts), Observations: r.observations}
 }
 
-// finish ends r and makes room. Under mu it only marks; hooks run after.
+// finish ends r and makes room.
 func (s *sender) finish(r *request, err error) {
 	s.mu.Lock()
 	if r.finished {
 		s.mu.Unlock()
 		return
 	}
+	s.settle(r, err)
+	s.makeRoom()
+	s.mu.Unlock()
+}
+
+// settle marks r as finished. Under mu; makeRoom follows.
+func (s *sender) settle(r *request, err error) {
 	r.finished, r.err = true, err
 	s.bytes -= r.size
-	s.lowSeq()
-	close(s.roomc)
-	s.roomc = make(chan struct{})
+	if r.flying {
+		r.flying = false
+		s.flying--
+	}
 	s.account(r)
-	s.mu.Unlock()
-	close(r.done)
+	if r.done != nil {
+		close(r.done)
+	}
+}
+
+// makeRoom wakes those who wait for it. Under mu.
+func (s *sender) makeRoom() {
+	s.lowSeq()
+	if s.roomc != nil {
+		close(s.roomc)
+		s.roomc = nil
+	}
 }
 
 // account adds what r lost to the tally that Flush and Close report. Under mu.
@@ -314,6 +362,7 @@ func (s *sender) lostStream(err error) {
 	for _, r := range s.open {
 		if !r.finished {
 			r.retryAt = time.Unix(0, 1)
+			s.again = true
 			again = append(again, s.info(r))
 		}
 	}
@@ -331,8 +380,7 @@ func (s *sender) end() {
 	s.ended = true
 	unsent, sent := s.queue, slices.Clone(s.open)
 	s.queue = nil
-	close(s.roomc)
-	s.roomc = make(chan struct{})
+	s.makeRoom()
 	s.mu.Unlock()
 	for _, r := range unsent {
 		s.finish(r, ErrClosed)
@@ -349,7 +397,7 @@ func (s *sender) stream(ctx context.Context) error {
 	if err := s.ensureSession(ctx); err != nil {
 		return err
 	}
-	st, err := s.c.writes.WriteStream(s.c.authorize(ctx))
+	st, err := s.c.writes.WriteStream(s.c.authorize(ctx), grpc.ForceCodecV2(messages))
 	if err != nil {
 		return err
 	}
@@ -365,12 +413,16 @@ func (s *sender) stream(ctx context.Context) error {
 
 // inbound is what a stream brought: answers, and the reason of its end once they are closed.
 type inbound struct {
-	answers chan *apiv1.WriteResponse
-	err     error
+	together atomic.Bool // the server takes requests together
+	answers  chan *apiv1.WriteResponse
+	err      error
 }
 
 func (in *inbound) receive(st apiv1.Write_WriteStreamClient) {
 	defer close(in.answers)
+	if h, err := st.Header(); err == nil {
+		in.together.Store(slices.Equal(h.Get("quipu-together"), []string{"1"}))
+	}
 	for {
 		a, err := st.Recv()
 		if err != nil {
@@ -385,8 +437,7 @@ func (in *inbound) receive(st apiv1.Write_WriteStreamClient) {
 // ended, with the reason.
 func (s *sender) rest(in *inbound) error {
 	for a := range in.answers {
-		s.answered++
-		if err := s.answer(a); err != nil {
+		if err := s.answers(a); err != nil {
 			for range in.answers { // of a session that is gone
 			}
 			return err
@@ -404,24 +455,14 @@ func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in 
 	keep := time.NewTicker(s.keepEvery())
 	defer keep.Stop()
 	for {
-		for {
-			r, due := s.take(s.c.opts.now())
-			if r == nil {
-				if !due.IsZero() {
-					retry.Reset(max(0, due.Sub(s.c.opts.now())))
-				}
-				break
-			}
-			msg := s.stamp(r)
-			if hook := s.c.opts.hooks.OnSend; hook != nil {
-				hook(s.info(r))
-			}
-			if err := st.Send(msg); err != nil {
-				if err == io.EOF { // the reason stands on the receiving side
-					return nil
-				}
-				return err
-			}
+		due, err := s.push(st, in.together.Load())
+		switch {
+		case err == io.EOF: // the reason stands on the receiving side
+			return nil
+		case err != nil:
+			return err
+		case !due.IsZero():
+			retry.Reset(max(0, due.Sub(s.c.opts.now())))
 		}
 		select {
 		case <-ctx.Done():
@@ -430,8 +471,10 @@ func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in 
 			if !ok {
 				return nil
 			}
-			s.answered++
-			if err := s.answer(a); err != nil {
+			if err := s.answers(a); err != nil {
+				return err
+			}
+			if err := s.ready(in); err != nil { // what waits for their room goes together
 				return err
 			}
 		case <-s.wake:
@@ -445,5 +488,58 @@ func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in 
 				return err
 			}
 		}
+	}
+}
+
+// ready takes the answers that are there.
+func (s *sender) ready(in *inbound) error {
+	for range len(in.answers) {
+		a, ok := <-in.answers
+		if !ok {
+			return nil
+		}
+		if err := s.answers(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// push sends everything that may be sent now and says when the next retry is due.
+func (s *sender) push(st grpc.ClientStream, together bool) (due time.Time, err error) {
+	n := 1
+	if together {
+		n = togetherMax
+	}
+	for {
+		var low uint64
+		s.batch, due, low = s.take(s.batch[:0], n, s.c.opts.now())
+		if len(s.batch) == 0 {
+			return due, nil
+		}
+		sent := 0
+		for _, r := range s.batch {
+			if r.body == nil {
+				r.body = r.batch.encode(r.table)
+			}
+			if r.attempts == 1 {
+				sent += len(r.body) + stampMin
+			}
+			if hook := s.c.opts.hooks.OnSend; hook != nil {
+				hook(s.info(r))
+			}
+		}
+		s.mu.Lock()
+		session := s.session.id
+		s.stats.BytesSent += int64(sent)
+		s.mu.Unlock()
+		for batch := s.batch; len(batch) > 0; {
+			var m message
+			m, batch = pack(batch, session, low)
+			if err := st.SendMsg(m); err != nil {
+				return due, err
+			}
+		}
+		clear(s.batch)
 	}
 }
