@@ -364,7 +364,7 @@ func TestDuplicateAloneInItsEntryIsAcknowledged(t *testing.T) {
 	}
 	sh := n.shards[first.Receipts[0].Shard]
 	blind := replica.NewProposer(replica.ProposerOptions{Shard: sh.id, Apply: sh.replica.Apply, Stamp: sh.replica.Stamp, Admit: sh.replica.Admit,
-		Room: sh.replica.WaitRoom, Pass: sh.replica.Gate().Pass, Dict: sh.dict, Read: verdicts,
+		Room: sh.replica.WaitRoom, Cells: sh.replica.Store().StepCells, Pass: sh.replica.Gate().Pass, Dict: sh.dict, Read: verdicts,
 		Seen: func(command.Part) (replica.Verdict, uint64, bool) { return replica.Verdict{}, 0, false }})
 	defer blind.Close()
 	table := n.view().Table(router.FullName(b.Table))

@@ -53,6 +53,7 @@ func openShard(id schema.ShardID, o replica.Options, led func()) (*shard, error)
 		Stamp: s.replica.Stamp,
 		Admit: s.replica.Admit,
 		Room:  s.replica.WaitRoom,
+		Cells: s.replica.Store().StepCells,
 		Pass:  s.replica.Gate().Pass,
 		Dict:  s.dict,
 		Read:  verdicts,

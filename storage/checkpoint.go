@@ -129,6 +129,7 @@ func (s *Store) saveDone(f *frozen) {
 	s.pin = p
 	s.mu.Unlock()
 	s.saved = f.epoch
+	s.extent.Store(f.root.extent())
 	applied := f.pos.applied
 	s.durable.Store(&applied)
 	s.unsavedBy(-f.dirty)

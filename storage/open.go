@@ -419,6 +419,7 @@ func (s *Store) take(st *state) {
 	s.applied.Store(&a)
 	s.durable.Store(&d)
 	s.charge(st.bytes)
+	s.extent.Store(st.root.extent())
 }
 
 // Close makes a last checkpoint, unless the store has failed, and lets go of everything. Snapshots must have been released.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -179,6 +180,26 @@ func TestBusyUntilCheckpoint(t *testing.T) {
 	}
 	if s.Busy() {
 		t.Error("busy after a checkpoint")
+	}
+}
+
+func TestStepsAreBoundedWhereBlocksAreReadBack(t *testing.T) {
+	s := mustOpen(t, Options{FS: vfs.NewMem(), Memory: NewMemory(1 << 20)})
+	defer mustClose(t, s)
+	addAll(s, 200_000, 1) // over the budget, but 1.6 MB are no matter
+	if err := s.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if x := s.extent.Load(); x < 1_600_000 || x > 3_200_000 || s.StepCells() != math.MaxInt {
+		t.Errorf("%d cells a step with blocks of %d bytes", s.StepCells(), x)
+	}
+	s.extent.Store(stepBytesMin + 1)
+	if n := s.StepCells(); n != 819 {
+		t.Errorf("%d cells a step in a large table that is not in memory", n)
+	}
+	s.memory.budget = 1 << 30
+	if n := s.StepCells(); n != math.MaxInt {
+		t.Errorf("%d cells a step with room", n)
 	}
 }
 

@@ -70,6 +70,7 @@ type Store struct {
 	waiters waiters
 	stats   counters
 	streams atomic.Uint64 // number of the last export or import
+	extent  atomic.Int64  // about how many bytes all blocks would take in memory, as of the last checkpoint
 	unsaved atomic.Int64  // bytes of blocks that no checkpoint has written yet: this store's part of memory.dirty
 
 	mu       sync.Mutex // the apply mutex: held by Update, and briefly by Snapshot, a checkpoint and eviction; guards what follows

@@ -61,6 +61,7 @@ type ProposerOptions struct {
 	Stamp func() int64                                  // the leader's proposal for log time, Unix milliseconds
 	Admit func() error                                  // why nothing may be proposed now (not leader, no disk), or nil
 	Room  func(ctx context.Context) error               // returns when the machine can take an entry, or with an error if it never can
+	Cells func() int                                    // that an entry of several parts may touch
 	Pass  func(ctx context.Context, index uint64) error // the gate
 	Dict  func(schema.TableID, uint64) (Dict, error)    // of the version of a table, or ErrBehind
 	Read  func(response any) ([]Verdict, error)         // what the machine answered, part by part
@@ -237,7 +238,7 @@ func (p *Proposer) kick() {
 // gather adds pd to the open entry if there is room. mu is held.
 func (p *Proposer) gather(pd *Pending) bool {
 	e := p.open
-	if e.sealed || pd.alone && len(e.parts) > 0 {
+	if e.sealed || len(e.parts) > 0 && (pd.alone || e.builder.Cells()+pd.part.Len > p.opts.Cells()) {
 		return false
 	}
 	switch err := pd.addTo(e.builder); {

@@ -61,11 +61,12 @@ type fakeShard struct {
 	seen    map[uint64]Verdict
 	stopped bool
 	room    chan struct{} // closed: there is always room
+	cells   int
 	p       *Proposer
 }
 
 func newFakeShard(t *testing.T) *fakeShard {
-	s := &fakeShard{t: t, seen: map[uint64]Verdict{}, room: make(chan struct{})}
+	s := &fakeShard{t: t, seen: map[uint64]Verdict{}, room: make(chan struct{}), cells: math.MaxInt}
 	close(s.room)
 	s.p = NewProposer(ProposerOptions{
 		Shard: 3,
@@ -80,9 +81,10 @@ func newFakeShard(t *testing.T) *fakeShard {
 				return ctx.Err()
 			}
 		},
-		Pass: func(context.Context, uint64) error { return nil },
-		Dict: func(schema.TableID, uint64) (Dict, error) { return noValues{}, nil },
-		Read: func(r any) ([]Verdict, error) { return r.([]Verdict), nil },
+		Cells: func() int { return s.cells },
+		Pass:  func(context.Context, uint64) error { return nil },
+		Dict:  func(schema.TableID, uint64) (Dict, error) { return noValues{}, nil },
+		Read:  func(r any) ([]Verdict, error) { return r.([]Verdict), nil },
 		Seen: func(p command.Part) (Verdict, uint64, bool) {
 			v, ok := s.seen[p.Seq]
 			return v, 7, ok
@@ -329,6 +331,23 @@ func TestPartsWaitForRoom(t *testing.T) {
 			t.Errorf("closed without room: %v", r.err)
 		}
 		s.want([]uint64{1, 2, 3})
+	})
+}
+
+func TestEntriesTouchNoMoreCellsThanTheMachineWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeShard(t)
+		s.cells, s.room = 2, make(chan struct{})
+		for seq := range uint64(5) {
+			p := onePart(9, 1+seq)
+			p.Cols = []PartColumn{{Values: []schema.Value{schema.V(string('a' + rune(seq)))}}}
+			waiting(s.p.Propose(p), t.Context())
+			synctest.Wait()
+		}
+		close(s.room)
+		s.want([]uint64{1, 2}, []uint64{3, 4})
+		s.stop()
+		s.p.Close()
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -94,6 +95,7 @@ func (n *fakeNode) proposer(id schema.ShardID) *replica.Proposer {
 		Stamp: func() int64 { return 1 },
 		Admit: func() error { return nil },
 		Room:  func(context.Context) error { return nil },
+		Cells: func() int { return math.MaxInt },
 		Pass:  func(context.Context, uint64) error { return nil },
 		Dict: func(schema.TableID, uint64) (replica.Dict, error) {
 			n.mu.Lock()
