@@ -77,24 +77,39 @@ func benchQuery() *cobra.Command {
 	var q bench.Query
 	c := &cobra.Command{
 		Use: "query", Short: "Load three tables and measure tests over them", Args: exactly(0, "no argument"),
+		Example: `  quipu bench query
+  quipu bench query --evicted`,
 		RunE: benchmarked(func(cmd *cobra.Command, cl *client.Client) error {
+			q.Server, _ = cmd.Flags().GetString("url")
 			rs, err := q.Run(cmd.Context(), cl, func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), s) })
 			if err != nil {
 				return err
 			}
-			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-				return printJSON(cmd.OutOrStdout(), rs)
-			}
-			for _, r := range rs {
-				fmt.Fprintf(cmd.OutOrStdout(), "%-40s p50 %8.3f ms   min %8.3f   p99 %8.3f   (%d rows, %d runs)\n", r.Name, r.P50ms, r.MinMs, r.P99ms, r.Rows, r.Runs)
-			}
-			return nil
+			return printQueries(cmd, rs)
 		}, func(*int) {}),
 	}
 	c.Flags().IntVar(&q.Runs, "runs", 20, "runs of each statement")
 	c.Flags().IntVar(&q.Side, "side", 1000, "values of each dimension of the large table")
 	c.Flags().IntVar(&q.Many, "features", 100_000, "features of the wide table")
+	c.Flags().BoolVar(&q.Evicted, "evicted", false, "give the node too little memory for the large table, and measure reading it back from disk")
 	return c
+}
+
+func printQueries(cmd *cobra.Command, rs []bench.QueryResult) error {
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return printJSON(cmd.OutOrStdout(), rs)
+	}
+	for _, r := range rs {
+		more := ""
+		if r.ReadBack > 0 {
+			more = fmt.Sprintf(", %.0f blocks read from disk a run", r.ReadBack)
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-40s p50 %8.3f ms   min %8.3f   p99 %8.3f   (%d rows, %d runs%s)\n",
+			r.Name, r.P50ms, r.MinMs, r.P99ms, r.Rows, r.Runs, more); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -124,7 +139,11 @@ func benchmarked(f func(*cobra.Command, *client.Client) error, inFlight func(*in
 		n := 256
 		inFlight(&n)
 		if url, _ := cmd.Flags().GetString("url"); url == "" {
-			stop, err := ownNode(cmd)
+			var flags []string
+			if evicted, _ := cmd.Flags().GetBool("evicted"); evicted {
+				flags = []string{"--cell-memory", "16MiB"}
+			}
+			stop, err := ownNode(cmd, flags...)
 			if err != nil {
 				return err
 			}

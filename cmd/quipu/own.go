@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ownNode starts `quipu serve` as a child on a free loopback port and points --url at it. The function returned ends the child and
+// ownNode starts `quipu serve` as a child on a free loopback port, with more flags if there are any, and points --url at it. The function returned ends the child and
 // removes its directory if it was temporary.
-func ownNode(cmd *cobra.Command) (stop func(), err error) {
+func ownNode(cmd *cobra.Command, flags ...string) (stop func(), err error) {
 	dir, _ := cmd.Flags().GetString("server-data-dir")
 	remove := func() {}
 	if dir == "" {
@@ -28,7 +28,7 @@ func ownNode(cmd *cobra.Command) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	child := exec.Command(self, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", "off")
+	child := exec.Command(self, append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", "off"}, flags...)...)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err == nil {

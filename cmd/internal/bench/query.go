@@ -14,6 +14,10 @@ type Query struct {
 	Runs int // of each statement [20]
 	Side int // values of each dimension of table A [1,000]
 	Many int // features of table B [100,000]
+
+	// Evicted measures reading table A back from disk. The server has to have less cell memory than the 30 MB or so that the tables take.
+	Evicted bool
+	Server  string // that the client is connected to: its metrics say what was read from disk
 }
 
 // QueryResult is one statement's times.
@@ -25,6 +29,8 @@ type QueryResult struct {
 	P50ms float64 `json:"p50_ms"`
 	MinMs float64 `json:"min_ms"`
 	P99ms float64 `json:"p99_ms"`
+
+	ReadBack float64 `json:"blocks_read_back,omitempty"` // from disk, a run
 }
 
 // Run loads the tables (A: side × side cells, all occupied; B: many features of 2 × 2; C: one 2 × 2) and measures each statement,
@@ -38,6 +44,9 @@ func (q Query) Run(ctx context.Context, c *client.Client, say func(string)) ([]Q
 	}
 	if q.Many == 0 {
 		q.Many = 100_000
+	}
+	if q.Evicted {
+		return q.runEvicted(ctx, c, say)
 	}
 	if err := q.load(ctx, c, say); err != nil {
 		return nil, err
@@ -69,10 +78,61 @@ func (q Query) Run(ctx context.Context, c *client.Client, say func(string)) ([]Q
 	return out, nil
 }
 
+// runEvicted measures table A where its blocks are not in memory, for want of room.
+func (q Query) runEvicted(ctx context.Context, c *client.Client, say func(string)) (out []QueryResult, err error) {
+	for _, sql := range []string{"CREATE TABLE bench_a (a text, b text)", "CREATE TABLE bench_d (a text, b text)"} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return nil, err
+		}
+	}
+	say(fmt.Sprintf("loading %d cells, and twice as many after them", q.Side*q.Side))
+	if err := q.fillSquare(ctx, c, "bench_a", q.Side); err != nil {
+		return nil, err
+	}
+	if err := q.fillSquare(ctx, c, "bench_d", 2*q.Side); err != nil {
+		return nil, err
+	}
+	for _, s := range []struct{ name, parallelism, sql string }{
+		{fmt.Sprintf("chi2 of %d x %d, evicted, 2 goroutines", q.Side, q.Side), "2", "SELECT chi2_test(a, b) FROM bench_a"},
+		{fmt.Sprintf("chi2 of %d x %d, evicted, 1 goroutine", q.Side, q.Side), "1", "SELECT chi2_test(a, b) FROM bench_a"},
+		{"sum of 1 M cells, evicted", "2", "SELECT sum(count) FROM bench_a"},
+	} {
+		before, err := metric(ctx, q.Server, "quipu_blocks_read_back_total")
+		if err != nil {
+			return nil, err
+		}
+		r, err := measure(ctx, c, map[string]string{"quipu.parallelism": s.parallelism}, s.sql, q.Runs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		after, err := metric(ctx, q.Server, "quipu_blocks_read_back_total")
+		if err != nil {
+			return nil, err
+		}
+		r.Name, r.ReadBack = s.name, (after-before)/float64(q.Runs+warmUp)
+		if least := float64(q.Side * q.Side / 4096); r.ReadBack < least {
+			return nil, fmt.Errorf("%s: %.0f blocks were read from disk a run, want at least %.0f: the table was in memory (the server needs a small --cell-memory)",
+				s.name, r.ReadBack, least)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// fillSquare counts every combination of rows values of a with q.Side of b.
+func (q Query) fillSquare(ctx context.Context, c *client.Client, table string, rows int) error {
+	return fill(ctx, c, table, rows*q.Side, func(i int) ([]string, int64) {
+		a, b := i/q.Side, i%q.Side
+		return []string{"a", fmt.Sprint("a", a), "b", fmt.Sprint("b", b)}, int64(1 + (a*31+b*17+a*b)%9)
+	})
+}
+
+const warmUp = 2 // runs that are not measured
+
 func measure(ctx context.Context, c *client.Client, settings map[string]string, sql string, runs int) (QueryResult, error) {
 	times := make([]time.Duration, 0, runs)
 	r := QueryResult{SQL: sql, Runs: runs}
-	for i := range runs + 2 { // two to warm up
+	for i := range runs + warmUp {
 		began := time.Now()
 		rows, err := c.QueryWith(ctx, settings, sql)
 		if err != nil {
@@ -85,7 +145,7 @@ func measure(ctx context.Context, c *client.Client, settings map[string]string, 
 		if rows.Err() != nil {
 			return r, rows.Err()
 		}
-		if i >= 2 {
+		if i >= warmUp {
 			times = append(times, time.Since(began))
 		}
 	}
@@ -106,10 +166,7 @@ func (q Query) load(ctx context.Context, c *client.Client, say func(string)) err
 		}
 	}
 	say(fmt.Sprintf("loading %d cells", q.Side*q.Side+4*q.Many+4))
-	err := fill(ctx, c, "bench_a", q.Side*q.Side, func(i int) ([]string, int64) {
-		a, b := i/q.Side, i%q.Side
-		return []string{"a", fmt.Sprint("a", a), "b", fmt.Sprint("b", b)}, int64(1 + (a*31+b*17+a*b)%9)
-	})
+	err := q.fillSquare(ctx, c, "bench_a", q.Side)
 	if err == nil {
 		err = fill(ctx, c, "bench_b", 4*q.Many, func(i int) ([]string, int64) {
 			f, x, y := i/4, i/2%2, i%2
