@@ -90,12 +90,15 @@ func runPostgres(ctx context.Context, r *report, b batches, span time.Duration, 
 		return err
 	}
 	defer p.stop(syscall.SIGINT)
-	for _, conns := range []int{1, 4} {
+	for _, conns := range connections {
 		m, err := p.count(ctx, b, span, conns)
 		if err != nil {
 			return err
 		}
 		r.line("PostgreSQL", fmt.Sprintf("upsert of unnest, %d obs a transaction, %d conns", batchSize, conns), m)
+	}
+	if runs == 0 {
+		return nil
 	}
 	return p.query(ctx, r, runs)
 }

@@ -21,14 +21,36 @@ func runQuipu(ctx context.Context, r *report, binary string, cells int, span tim
 		return err
 	}
 	defer q.stop(syscall.SIGTERM)
+	acked := int64(0)
+	for _, inFlight := range []int{64, 128} {
+		n, err := quipuIngest(ctx, r, binary, url, cells, inFlight, span)
+		if err != nil {
+			return err
+		}
+		acked += n
+		counted, err := number(ctx, binary, url, "SELECT sum(count) AS n FROM bench", "n")
+		if err != nil {
+			return err
+		}
+		if counted != float64(acked) {
+			return fmt.Errorf("the table counts %.0f, %d were acknowledged", counted, acked)
+		}
+	}
+	if runs == 0 {
+		return nil
+	}
+	return quipuQueries(ctx, r, binary, url, runs)
+}
+
+// quipuIngest measures one run and gives how many observations were acknowledged.
+func quipuIngest(ctx context.Context, r *report, binary, url string, cells, inFlight int, span time.Duration) (acked int64, err error) {
 	out, err := quipu(ctx, binary, "bench", "ingest", "--url", url, "--cells", strconv.Itoa(cells), "--batch", strconv.Itoa(batchSize),
-		"--duration", span.String(), "--json")
+		"--in-flight", strconv.Itoa(inFlight), "--duration", span.String(), "--json")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var ingest struct {
-		Workload struct{ InFlight int }
-		Result   struct {
+		Result struct {
 			Observations int64
 			PerSecond    float64 `json:"observations_per_second"`
 			P50          float64 `json:"p50_ms"`
@@ -36,18 +58,11 @@ func runQuipu(ctx context.Context, r *report, binary string, cells int, span tim
 		}
 	}
 	if err := json.Unmarshal(out, &ingest); err != nil {
-		return err
+		return 0, err
 	}
-	counted, err := number(ctx, binary, url, "SELECT sum(count) AS n FROM bench", "n")
-	if err != nil {
-		return err
-	}
-	if counted != float64(ingest.Result.Observations) {
-		return fmt.Errorf("the table counts %.0f, %d were acknowledged", counted, ingest.Result.Observations)
-	}
-	r.line("Quipu", fmt.Sprintf("batches of %d obs, %d in flight, 1 conn", batchSize, ingest.Workload.InFlight),
+	r.line("Quipu", fmt.Sprintf("batches of %d obs, %d in flight, 1 conn", batchSize, inFlight),
 		measured{rate: ingest.Result.PerSecond, p50: ingest.Result.P50, p99: ingest.Result.P99})
-	return quipuQueries(ctx, r, binary, url, runs)
+	return ingest.Result.Observations, nil
 }
 
 // The tables are those that `quipu bench query` leaves behind.

@@ -61,7 +61,7 @@ func runRedis(ctx context.Context, rep *report, b batches, span time.Duration) e
 		return err
 	}
 	defer r.stop(syscall.SIGTERM)
-	for _, conns := range []int{1, 4} {
+	for _, conns := range connections {
 		m, err := r.count(ctx, b, span, conns)
 		if err != nil {
 			return err
