@@ -251,7 +251,11 @@ func finishG(a *Aggregate, t *Terms) ([]Value, error) {
 		return nil, err
 	}
 	pearson, err := t.Frame.ChiSquare(t.Partial)
-	return append(testRecord(r, pearson), measureValue(r.Effect)), err
+	mutual := FloatValue(0) // with one level there is nothing to know
+	if r.DF > 0 {
+		mutual = measureValue(r.Effect)
+	}
+	return append(testRecord(r, pearson), mutual), err
 }
 
 func checkLambda(v Value) error {
