@@ -1,14 +1,12 @@
 package query_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 
@@ -134,18 +132,6 @@ func (w *world) fill(rows []observations) {
 		}
 	}
 }
-
-// The columns of these tests, in order.
-const (
-	ofStatistic = iota
-	ofDF
-	ofP
-	ofLnP
-	ofMinExpected
-	_
-	ofV
-	ofWarning
-)
 
 const bothTests = "chi2_test(a, b) AS x, g_test(a, b) AS g"
 
@@ -279,65 +265,5 @@ func (w *world) fillWhole(table, key string, cells [][3]int64) {
 	}
 	if _, err := w.Insert(w.tb.Context(), "", b); err != nil {
 		w.tb.Fatal(err)
-	}
-}
-
-// TestFixtures compares the tests of the acceptance data, asked by SQL, with their expected values: statistics and ln p to 1e-12, p to
-// 1e-10.
-func TestFixtures(t *testing.T) {
-	tables := crossedTables(t)
-	w := newWorld(t, 4)
-	w.fill(scatter(tables))
-	got := map[string][]plan.Value{}
-	for _, row := range w.must("SELECT k, " + bothTests + " FROM by_part GROUP BY k").rows {
-		got[row[0].Text()] = row[1:]
-	}
-	slices.SortFunc(tables, func(a, b crossed) int { return cmp.Compare(a.id, b.id) })
-	for _, c := range tables {
-		t.Run(c.id, func(t *testing.T) {
-			row := got[c.id]
-			if len(c.cells) == 0 {
-				row = w.must("SELECT " + bothTests + " FROM by_part WHERE k = '" + c.id + "'").rows[0]
-				if !row[ofStatistic].IsNull() || row[ofWarning].Text() != "no_observations" {
-					t.Errorf("an empty table gives %v", row)
-				}
-				return
-			}
-			x, g := row, row[len(row)/2:]
-			near(t, "chi-square", x[ofStatistic], c.want.Pearson.Stat, 1e-12)
-			near(t, "its p", x[ofP], c.want.Pearson.P, 1e-10)
-			near(t, "its ln p", x[ofLnP], c.want.Pearson.LnP, 1e-12)
-			near(t, "G", g[ofStatistic], c.want.G.Stat, 1e-12)
-			near(t, "its p", g[ofP], c.want.G.P, 1e-10)
-			near(t, "its ln p", g[ofLnP], c.want.G.LnP, 1e-12)
-			near(t, "min_expected", x[ofMinExpected], c.want.MinExpected, 1e-12)
-			near(t, "V", x[ofV], c.want.Association.V, 1e-12)
-			if x[ofDF].Int() != c.want.Pearson.DF {
-				t.Errorf("df is %s, want %d", x[ofDF], c.want.Pearson.DF)
-			}
-		})
-	}
-}
-
-// near compares relatively, and below 1 in size absolutely for logarithms; p below the range of normal float64 may be anything below it.
-func near(t *testing.T, what string, got plan.Value, want string, tolerance float64) {
-	t.Helper()
-	if want == "" {
-		return
-	}
-	w, err := strconv.ParseFloat(want, 64)
-	if err != nil && !math.IsInf(w, 0) && w != 0 {
-		t.Fatalf("%s: %v", what, err)
-	}
-	if got.IsNull() {
-		t.Errorf("%s is NULL, want %s", what, want)
-		return
-	}
-	f := got.Float()
-	if tolerance > 1e-11 && w < 1e-300 && f < 1e-300 && f >= 0 {
-		return
-	}
-	if scale := max(math.Abs(w), map[bool]float64{true: 1}[what == "its ln p"]); math.Abs(f-w) > tolerance*scale {
-		t.Errorf("%s is %s, want %s", what, got, want)
 	}
 }

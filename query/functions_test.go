@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/query/stats"
 	"github.com/quipudb/quipu/server/errcode"
 )
 
@@ -85,6 +86,34 @@ func TestModesAgree(t *testing.T) {
 	for _, mode := range []string{"auto", "local", "sums", "margins", "cells"} {
 		if modes[mode] == 0 {
 			t.Errorf("mode %s was never used", mode)
+		}
+	}
+}
+
+// TestPAdjust holds that p_adjust is the correction of query/stats over all groups, and independence_scan over all its tests.
+func TestPAdjust(t *testing.T) {
+	w := newWorld(t, 4)
+	w.grouped(300)
+	for _, name := range []string{"bonferroni", "sidak", "holm", "hochberg", "bh", "by"} {
+		a := w.must("SELECT chi2_ln_p(a, b), ln_p_adjust(chi2_p(a, b), '" + name + "'), p_adjust(chi2_ln_p(a, b), '" + name + "') FROM f GROUP BY k")
+		s := w.must("SELECT ln_p, ln_p_adjusted, p_adjusted FROM independence_scan('f', target => 'b', partition => 'k', correction => '" + name + "')")
+		for _, rows := range [][][]plan.Value{a.rows, s.rows} {
+			var ln []float64
+			for _, row := range rows {
+				ln = append(ln, row[0].Float())
+			}
+			adjustment, err := stats.ParseAdjustment(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ln) != 300 {
+				t.Fatalf("%s: %d tests", name, len(ln))
+			}
+			for i, want := range stats.AdjustLn(ln, adjustment) {
+				if rows[i][1].Float() != want || rows[i][2].Float() != stats.PofLn(want) {
+					t.Errorf("%s: ln p %v becomes %v and %v, want %v", name, ln[i], rows[i][1], rows[i][2], want)
+				}
+			}
 		}
 	}
 }
