@@ -140,6 +140,9 @@ func value(v any, t plan.Type) plan.Value {
 		}
 		return plan.ArrayValue(plan.Text, list)
 	case []int64:
+		if t == plan.Vector {
+			return plan.VectorValue(v)
+		}
 		list := make([]plan.Value, len(v))
 		for i, n := range v {
 			list[i] = plan.IntValue(n)

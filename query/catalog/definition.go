@@ -77,6 +77,9 @@ func (s *definitionSet) read(line string) {
 
 func typeNamed(s string) plan.Type {
 	elem, array := strings.CutSuffix(s, "[]")
+	if s == "vector" {
+		return plan.Vector
+	}
 	for t := plan.Bool; t <= plan.RegRole; t++ {
 		if t.String() == elem {
 			if array {
@@ -160,6 +163,9 @@ var pgTypes = []pgType{
 
 // typeOID is the OID of a type of expressions.
 func typeOID(t plan.Type) int64 {
+	if t == plan.Vector {
+		return 30
+	}
 	if t == plan.Unknown {
 		return 2276 // any, of a function that takes every type
 	}

@@ -13,6 +13,12 @@ const arrayBit Type = 0x40
 // ArrayMax bounds the elements of one array.
 const ArrayMax = 1 << 16
 
+// vectorBit marks arrays that show without braces.
+const vectorBit Type = 0x20
+
+// Vector is an array of numbers as PostgreSQL's catalogs have them: it shows as 1 2 3.
+const Vector = arrayBit | vectorBit | Int8
+
 // ArrayOf is the type of arrays of t.
 func ArrayOf(t Type) Type { return t | arrayBit }
 
@@ -20,7 +26,7 @@ func ArrayOf(t Type) Type { return t | arrayBit }
 func (t Type) IsArray() bool { return t&arrayBit != 0 }
 
 // Elem is the type of the elements of an array of type t.
-func (t Type) Elem() Type { return t &^ arrayBit }
+func (t Type) Elem() Type { return t &^ (arrayBit | vectorBit) }
 
 // ArrayValue is an array of values of type elem or NULL. Subscripts begin at 1.
 func ArrayValue(elem Type, list []Value) Value {
@@ -38,6 +44,17 @@ func ArrayValue(elem Type, list []Value) Value {
 		b = append(b, v.str...)
 	}
 	return Value{Type: ArrayOf(elem), str: string(b)}
+}
+
+// VectorValue is a vector of numbers.
+func VectorValue(list []int64) Value {
+	values := make([]Value, len(list))
+	for i, n := range list {
+		values[i] = IntValue(n)
+	}
+	v := ArrayValue(Int8, values)
+	v.Type = Vector
+	return v
 }
 
 // Elems are the elements of an array.
@@ -66,6 +83,15 @@ func (v Value) Elems() []Value {
 // formatArray spells an array as PostgreSQL does: {a,"b c",NULL}.
 func formatArray(v Value) string {
 	var b strings.Builder
+	if v.Type == Vector {
+		for i, e := range v.Elems() {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			b.WriteString(e.String())
+		}
+		return b.String()
+	}
 	b.WriteByte('{')
 	for i, e := range v.Elems() {
 		if i > 0 {
@@ -265,6 +291,17 @@ func makeArrays() map[Type]*Function {
 		})
 		castTo[ArrayOf(t)].local = true
 	}
+	castTo[Vector] = castFunction("oidvector", Vector, func(v Value) (Value, bool) {
+		if !v.Type.IsArray() {
+			var ok bool
+			if v, ok = parseArray(v.str, Int8); !ok {
+				return Null, false
+			}
+		}
+		v.Type = Vector
+		return v, v.Type.Elem() == Int8
+	})
+	castTo[Vector].local = true
 	return makers
 }
 

@@ -40,6 +40,9 @@ func (t Type) String() string {
 	if t == anyArray {
 		return "anyarray"
 	}
+	if t == Vector {
+		return "oidvector"
+	}
 	if t.IsArray() {
 		return t.Elem().String() + "[]"
 	}
@@ -88,7 +91,7 @@ func typeByName(name string) (Type, bool) {
 	case "regrole":
 		return RegRole, true
 	case "int2vector", "oidvector":
-		return ArrayOf(Int8), true
+		return Vector, true
 	}
 	if elem, ok := strings.CutPrefix(name, "_"); ok {
 		if t, ok := typeByName(elem); ok && !t.IsArray() {

@@ -35,6 +35,7 @@ const (
 	oidUUID        = 2950
 	oidJSONB       = 3802
 
+	oidOIDVector    = 30
 	oidRegproc      = 24
 	oidRegclass     = 2205
 	oidRegtype      = 2206
@@ -67,6 +68,9 @@ func typeOf(t plan.Type) (oid uint32, size int16) {
 		return oidRegnamespace, 4
 	case plan.RegRole:
 		return oidRegrole, 4
+	}
+	if t == plan.Vector {
+		return oidOIDVector, -1
 	}
 	if t.IsArray() {
 		elem, _ := typeOf(t.Elem())
