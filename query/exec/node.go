@@ -47,6 +47,8 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.adjust(ctx, n, emit)
 	case *plan.Rows:
 		return e.rows(n, emit)
+	case *plan.Window:
+		return e.window(ctx, n, emit)
 	case *plan.Kept:
 		return e.keptRows(ctx, n, emit)
 	case *plan.Functions:
@@ -354,8 +356,12 @@ func (e *Env) limit(ctx context.Context, n *plan.Limit, emit Emit) error {
 
 func (e *Env) distinct(ctx context.Context, n *plan.Distinct, emit Emit) error {
 	seen := map[string]struct{}{}
+	on := make([]plan.Value, len(n.On))
 	return e.node(ctx, n.Input, func(row []plan.Value) error {
-		k := rowKey(row[:n.On])
+		for i, c := range n.On {
+			on[i] = row[c]
+		}
+		k := rowKey(on)
 		if _, ok := seen[k]; ok {
 			return nil
 		}

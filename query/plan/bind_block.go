@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,15 +22,16 @@ func DurationValue(d time.Duration) Value {
 
 // block is one SELECT while it is bound.
 type block struct {
-	table  *schema.Table // the one table that it reads, or nil
-	source Node          // otherwise
-	scope  scope
-	aggs   []*Aggregate
-	adjust []Adjusted // corrections of tests over all groups
-	keys   []*Expr
-	items  []item
-	where  *Expr
-	sets   *selectSets // functions of the select list that give rows
+	table   *schema.Table // the one table that it reads, or nil
+	source  Node          // otherwise
+	scope   scope
+	aggs    []*Aggregate
+	adjust  []Adjusted // corrections of tests over all groups
+	keys    []*Expr
+	items   []item
+	where   *Expr
+	sets    *selectSets // functions of the select list that give rows
+	windows []sql.NamedWindow
 }
 
 // item is one output column.
@@ -69,12 +71,7 @@ func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
 	if err := b.from(s.From, k); err != nil {
 		return nil, err
 	}
-	switch {
-	case len(s.DistinctOn) > 0:
-		return nil, b.unsupported(s.DistinctOn[0].At(), "DISTINCT ON")
-	case len(s.Windows) > 0:
-		return nil, b.unsupported(s.Windows[0].Pos, "WINDOW")
-	}
+	k.windows = s.Windows
 	plain := &exprBinder{Binder: b, scope: &k.scope, block: k}
 	if s.Where != nil {
 		e := *plain
@@ -112,18 +109,70 @@ func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Distinct && len(exprs) > len(cols) {
+	if s.Distinct && len(s.DistinctOn) == 0 && len(exprs) > len(cols) {
 		return nil, b.fail(t.order[0].Expr.At(), errcode.Invalid, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+	}
+	var on []int
+	if len(s.DistinctOn) > 0 {
+		if on, err = full.distinctOn(s, k, &exprs, keys); err != nil {
+			return nil, err
+		}
 	}
 	n, err := b.assemble(s, k, &exprs, having, keys, t)
 	if err != nil {
 		return nil, err
 	}
-	n = &Project{Input: n, Exprs: exprs, cols: padColumns(cols, exprs)}
-	if s.Distinct {
-		n = &Distinct{Input: n, On: len(cols)}
+	n = &Project{Input: overWindows(n, exprs), Exprs: exprs, cols: padColumns(cols, exprs)}
+	switch {
+	case on != nil:
+		if len(keys) > 0 {
+			n = &Sort{Input: n, Keys: keys, Keep: -1}
+		}
+		return b.sortLimit(&Distinct{Input: n, On: on}, nil, t, len(cols))
+	case s.Distinct:
+		n = &Distinct{Input: n, On: firstColumns(len(cols))}
 	}
 	return b.sortLimit(n, keys, t, len(cols))
+}
+
+func firstColumns(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// distinctOn gives the columns of DISTINCT ON; those that are not shown are appended to exprs. They must lead ORDER BY.
+func (b *exprBinder) distinctOn(s *sql.Select, k *block, exprs *[]*Expr, keys []SortKey) ([]int, error) {
+	items := make([]sql.OrderItem, len(s.DistinctOn))
+	for i, e := range s.DistinctOn {
+		items[i].Expr = e
+	}
+	visible := (*exprs)[:len(k.items):len(k.items)]
+	hidden := (*exprs)[len(k.items):]
+	on, err := b.orderKeys(items, &visible, func(item sql.OrderItem) (*Expr, error) { return b.orderItem(item, k) })
+	if err != nil {
+		return nil, err
+	}
+	// ORDER BY has put its own columns behind the visible ones already: join both lists.
+	all := append(slices.Clone((*exprs)[:len(k.items)]), hidden...)
+	cols := make([]int, len(on))
+	for i, key := range on {
+		x := visible[key.Col]
+		cols[i] = slices.IndexFunc(all, x.Equal)
+		if cols[i] < 0 {
+			cols[i] = len(all)
+			all = append(all, x)
+		}
+	}
+	for i := range min(len(keys), len(cols)) {
+		if !slices.Contains(cols, keys[i].Col) {
+			return nil, b.fail(s.DistinctOn[0].At(), errcode.Invalid, "SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
+		}
+	}
+	*exprs = all
+	return cols, nil
 }
 
 // assemble builds the input of the projection and rewrites the output expressions to read it.
@@ -161,7 +210,7 @@ func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, key
 		return nil
 	}
 	x := exprs[keys[0].Col]
-	if x.testColumn() != "ln_p" {
+	if x.testColumn() != "ln_p" || slices.ContainsFunc(exprs, (*Expr).local) || len(s.DistinctOn) > 0 {
 		return nil
 	}
 	count, err1 := b.rowCount(t.limit, "LIMIT", -1)
@@ -393,7 +442,10 @@ func (b *exprBinder) groupKey(x sql.Expr, k *block) (*Expr, error) {
 		return b.settle(key), nil
 	}
 	agg := false
-	it.expr.walk(func(e *Expr) bool { agg = agg || e.Kind == exprAgg || e.Kind == exprAdjusted; return true })
+	it.expr.walk(func(e *Expr) bool {
+		agg = agg || e.Kind == exprAgg || e.Kind == exprAdjusted || e.Kind == exprWindow
+		return true
+	})
 	if agg {
 		return nil, b.fail(x.At(), errcode.GroupingError, "aggregate functions are not allowed in GROUP BY")
 	}

@@ -39,9 +39,12 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 	if a, ok := aliases[name]; ok {
 		name = a
 	}
+	if _, ok := windowFunctions[name]; ok && c.Over == nil {
+		return nil, b.fail(c.Pos, errcode.GroupingError, "window function %s requires an OVER clause", name)
+	}
 	switch {
 	case c.Over != nil:
-		return nil, b.unsupported(c.Pos, "a window function (OVER)")
+		return b.window(c, name)
 	case c.WithinGroup != nil:
 		return nil, b.unsupported(c.Pos, "WITHIN GROUP")
 	case c.OrderBy != nil && name != "array_agg" && name != "string_agg":
@@ -256,6 +259,9 @@ func (b *exprBinder) begin(c *sql.Call) (*exprBinder, *Expr, error) {
 	}
 	inner := *b
 	inner.inAgg = true
+	if b.groups != nil { // the arguments of an aggregate with OVER may be aggregates
+		inner.inAgg, inner.aggs, inner.groups = false, b.groups, nil
+	}
 	if c.Filter == nil {
 		return &inner, nil, nil
 	}

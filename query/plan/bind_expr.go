@@ -15,7 +15,10 @@ type exprBinder struct {
 	clause string        // for messages: WHERE, GROUP BY, …
 	aggs   *[]*Aggregate // nil: aggregates are not allowed here
 	inAgg  bool
-	block  *block // nil outside a SELECT
+	// inWindow is set inside a window function; groups are then the aggregates of the block, which its arguments may be.
+	inWindow bool
+	groups   *[]*Aggregate
+	block    *block // nil outside a SELECT
 }
 
 func (b *exprBinder) bind(e sql.Expr) (*Expr, error) {

@@ -70,6 +70,12 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 		put("Limit: %s", limitText(n))
 	case *Join:
 		put("%s", n.text())
+	case *Window:
+		var calls []string
+		for _, c := range n.Calls {
+			calls = append(calls, c.Name)
+		}
+		put("Window: %s", strings.Join(calls, ", "))
 	case *Kept:
 		put("Keep rows%s", lookupText(n))
 	case *Functions:

@@ -18,10 +18,11 @@ const (
 	exprAgg   ExprKind = 4 // aggregate Col of the block, column Field of it; only while binding
 	exprParam ExprKind = 5 // $Col whose value is not known; only in Describe
 
-	exprSubquery ExprKind = 6 // Sub with Args as its outer values; coordinator only
-	exprOuter    ExprKind = 7 // the value that an enclosing query has put in cell; coordinator only
-	exprRecord   ExprKind = 8 // several values, Args called names; only while binding
-	exprAdjusted ExprKind = 9 // p-value (Field 0) or ln p (Field 1) of correction Col of the block; only while binding
+	exprSubquery ExprKind = 6  // Sub with Args as its outer values; coordinator only
+	exprOuter    ExprKind = 7  // the value that an enclosing query has put in cell; coordinator only
+	exprRecord   ExprKind = 8  // several values, Args called names; only while binding
+	exprAdjusted ExprKind = 9  // p-value (Field 0) or ln p (Field 1) of correction Col of the block; only while binding
+	exprWindow   ExprKind = 10 // window function win of Args; only while binding
 )
 
 // Expr is a bound expression: every name is resolved, every type is known.
@@ -37,8 +38,9 @@ type Expr struct {
 	Sub   *Subquery // of exprSubquery
 	cell  *Value    // of exprOuter
 	names []string  // of exprRecord
-	order []string  // declared order of the values, for a column of such a dimension
-	at    sql.Pos   // of a column, for messages
+	win   *WindowCall
+	order []string // declared order of the values, for a column of such a dimension
+	at    sql.Pos  // of a column, for messages
 }
 
 // Constant is the expression v.
@@ -94,7 +96,7 @@ func (e *Expr) Never() bool { return e.isConst() && !e.Value.Bool() }
 
 // Equal says that a and b are the same expression.
 func (e *Expr) Equal(o *Expr) bool {
-	if e.Kind != o.Kind || e.Type != o.Type || e.Col != o.Col || e.Field != o.Field || e.Fn != o.Fn || e.Value != o.Value || e.Sub != o.Sub || e.cell != o.cell {
+	if e.Kind != o.Kind || e.Type != o.Type || e.Col != o.Col || e.Field != o.Field || e.Fn != o.Fn || e.Value != o.Value || e.Sub != o.Sub || e.cell != o.cell || e.win != o.win {
 		return false
 	}
 	return slices.EqualFunc(e.Args, o.Args, (*Expr).Equal)
@@ -172,7 +174,7 @@ func (e *Expr) fold() *Expr {
 func (e *Expr) local() bool {
 	found := false
 	e.walk(func(x *Expr) bool {
-		found = found || x.Kind == exprSubquery || x.Kind == exprOuter || x.Kind == ExprCall && x.Fn.local || x.Type > Record
+		found = found || x.Kind == exprSubquery || x.Kind == exprOuter || x.Kind == exprWindow || x.Kind == ExprCall && x.Fn.local || x.Type > Record
 		return !found
 	})
 	return found

@@ -6,7 +6,7 @@ import (
 )
 
 // Node is one step of the work of the coordinator: *Scan, *Grouped, *Crosstab, *Screen, *Rows, *Settings, *Filter, *Aggregation, *Project,
-// *Sort, *Limit, *Distinct, *SetOp, *Join, *Kept, *Functions, *System. Each gives rows with its Columns.
+// *Sort, *Limit, *Distinct, *SetOp, *Join, *Window, *Kept, *Functions, *System. Each gives rows with its Columns.
 type Node interface {
 	Columns() []Column
 	inputs() []Node
@@ -93,10 +93,10 @@ type Limit struct {
 	Ties          []SortKey
 }
 
-// Distinct drops rows that were there before; only the first On columns are compared.
+// Distinct drops rows that were there before; only the columns On are compared.
 type Distinct struct {
 	Input Node
-	On    int
+	On    []int
 }
 
 // Cut keeps the first Width columns: it drops what only a Sort needed.

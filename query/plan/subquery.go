@@ -298,6 +298,8 @@ func exprsOf(n Node) []*Expr {
 		return out
 	case *Kept:
 		return n.Values
+	case *Window:
+		return n.exprs()
 	case *Functions:
 		var out []*Expr
 		for _, c := range n.Calls {
@@ -349,6 +351,8 @@ func keepInputs(n Node) Node {
 	case *Distinct:
 		n.Input = keepInputs(n.Input)
 	case *Cut:
+		n.Input = keepInputs(n.Input)
+	case *Window:
 		n.Input = keepInputs(n.Input)
 	case *SetOp:
 		n.L, n.R = keepInputs(n.L), keepInputs(n.R)
