@@ -79,6 +79,43 @@ func TestPythonDrivers(t *testing.T) {
 	}
 }
 
+// TestSQLAlchemy reflects a table.
+func TestSQLAlchemy(t *testing.T) {
+	if _, err := exec.LookPath(python); err != nil {
+		t.Skipf("needs %s", python)
+	}
+	if got := runClient(t, python, "testdata/reflect.py", "me@"+postgresAddress(postgresNode(t))+"/quipu"); got != "ok\n" {
+		t.Error(got)
+	}
+}
+
+// jdbc is where Debian's package libpostgresql-jdbc-java puts the driver.
+const jdbc = "/usr/share/java/postgresql.jar"
+
+// TestJDBC asks the metadata of the JDBC driver. CI has no Java: testdata of query has what the driver sends.
+func TestJDBC(t *testing.T) {
+	if _, err := os.Stat(jdbc); err != nil {
+		t.Skip("needs Debian's packages libpostgresql-jdbc-java and openjdk-17-jdk-headless")
+	}
+	if _, err := exec.LookPath("javac"); err != nil {
+		t.Skip("needs javac, of Debian's package openjdk-17-jdk-headless")
+	}
+	url := "jdbc:postgresql://" + postgresAddress(postgresNode(t)) + "/quipu?sslmode=disable"
+	if got := runClient(t, "java", "-cp", jdbc, "testdata/Metadata.java", url); got != "ok\n" {
+		t.Error(got)
+	}
+}
+
+// postgresAddress is the host and port of a connection string.
+func postgresAddress(dsn string) string {
+	words := map[string]string{}
+	for _, w := range strings.Fields(dsn) {
+		name, value, _ := strings.Cut(w, "=")
+		words[name] = value
+	}
+	return words["host"] + ":" + words["port"]
+}
+
 // runClient runs a program and gives what it prints. A program that ends with 77 lacks something.
 func runClient(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -88,7 +125,7 @@ func runClient(t *testing.T, name string, args ...string) string {
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 77 {
-		t.Skipf("needs Debian's packages python3-psycopg2 and python3-psycopg: %s", strings.TrimSpace(string(out)))
+		t.Skipf("needs Debian's packages python3-psycopg2, python3-psycopg and python3-sqlalchemy: %s", strings.TrimSpace(string(out)))
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
