@@ -28,7 +28,8 @@ type world struct {
 	tables map[schema.Name]*schema.Table
 	nextID schema.TableID
 	engine *query.Engine
-	late   func(context.Context) // runs before each snapshot, if it is set
+	late   func(context.Context)                                                      // runs before each snapshot, if it is set
+	remote func(*storage.Snapshot, *plan.Fragment, exec.Options) (exec.Worker, error) // opens fragments, if it is set
 }
 
 // epoch is the time of every world.
@@ -102,7 +103,11 @@ func (w *world) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, er
 		if err != nil {
 			return nil, err
 		}
-		out.Shards = append(out.Shards, exec.Shard{ID: schema.ShardID(i), Snapshot: snap})
+		shard := exec.Shard{ID: schema.ShardID(i), Snapshot: snap}
+		if w.remote != nil {
+			shard.Open = func(f *plan.Fragment, o exec.Options) (exec.Worker, error) { return w.remote(snap, f, o) }
+		}
+		out.Shards = append(out.Shards, shard)
 	}
 	out.Release = func() {
 		for _, s := range out.Shards {

@@ -79,6 +79,9 @@ func TestModesAgree(t *testing.T) {
 					}
 					modes[mode]++
 					same.check(t, f.Name+" "+what, a.rows[0])
+					w.wired(nil) // and with shards that answer in bytes
+					same.check(t, f.Name+" "+what, w.must(text, "quipu.force_mode", mode).rows[0])
+					w.remote = nil
 				}
 			}
 		}

@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 }
 
 // runScript answers every case, and gives the script as it would be right.
-func runScript(t *testing.T, w *world, text string) string {
+func runScript(t testing.TB, w *world, text string) string {
 	var out strings.Builder
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	for i := 0; i < len(lines); {
