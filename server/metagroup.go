@@ -90,7 +90,7 @@ func (n *Node) proposeMeta(ctx context.Context, c command.Command) (*meta.Result
 }
 
 // Propose hands a part to the leader of its shard.
-func (n *Node) Propose(id schema.ShardID, p *replica.Part) *replica.Pending {
+func (n *Node) Propose(id schema.ShardID, p *replica.Part) router.Pending {
 	s := n.local(id)
 	if s == nil {
 		return replica.Refused(notHere(id))

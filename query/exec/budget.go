@@ -16,6 +16,14 @@ type Budget struct {
 // NewBudget is a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
+// Limit is the bound in bytes; 0 means none.
+func (b *Budget) Limit() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.limit
+}
+
 // Grow takes n bytes, or says that there are none left. Whoever grows shrinks by as much, or ends with the query.
 func (b *Budget) Grow(n int64) error {
 	if b == nil {

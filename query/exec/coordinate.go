@@ -57,6 +57,12 @@ func (c *Cost) Lines() []string {
 	if c.Integers > 0 {
 		out = append(out, fmt.Sprintf("exchanged: %d integers of margins", c.Integers))
 	}
+	if c.Elsewhere > 0 {
+		out = append(out, fmt.Sprintf("other nodes: %d shards, first round %d bytes down, %d up", c.Elsewhere, c.Rounds[0].Down, c.Rounds[0].Up))
+		if t := c.Rounds[1]; t != (Traffic{}) {
+			out = append(out, fmt.Sprintf("other nodes: second round %d bytes down, %d up", t.Down, t.Up))
+		}
+	}
 	return append(out, fmt.Sprintf("time: %.3f ms scanning, %.3f ms in all", ms(c.First), ms(c.All)))
 }
 
@@ -69,7 +75,9 @@ type runs struct {
 	cost *Cost
 	list []Worker
 
-	workers int // shards that are read at a time; each has its part of the query's goroutines
+	here    []int // of the list: those that are read on this node
+	away    []int // and those that other nodes read
+	workers int   // shards that are read here at a time; each has its part of the query's goroutines
 	began   time.Time
 }
 
@@ -96,7 +104,12 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 			return nil, err
 		}
 		r.list = append(r.list, run)
-		blocks += run.Blocks()
+		if n := run.Blocks(); n == Elsewhere {
+			r.away = append(r.away, i)
+		} else {
+			r.here = append(r.here, i)
+			blocks += n
+		}
 	}
 	r.workers = min(r.workers, 1+blocks/parallelBlocks)
 	return r, nil
@@ -110,16 +123,20 @@ func (r *runs) close() {
 	r.cost.All = time.Since(r.began)
 }
 
-// each calls one for every shard, several at a time.
+// each calls one for every shard: several at a time of those that are read here, all at once of the others.
 func (r *runs) each(one func(i int) error) error {
 	errs := make([]error, len(r.list))
+	var wg sync.WaitGroup
+	for _, i := range r.away {
+		wg.Go(func() { errs[i] = one(i) })
+	}
 	var next atomic.Int64
 	work := func() {
-		for i := int(next.Add(1)) - 1; i < len(errs); i = int(next.Add(1)) - 1 {
+		for k := int(next.Add(1)) - 1; k < len(r.here); k = int(next.Add(1)) - 1 {
+			i := r.here[k]
 			errs[i] = one(i)
 		}
 	}
-	var wg sync.WaitGroup
 	for range r.workers - 1 {
 		wg.Go(work)
 	}

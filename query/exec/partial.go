@@ -16,12 +16,15 @@ type Worker interface {
 	Second(ctx context.Context, totals []Totals) ([]Term, error)
 	// Cells streams the cells that pass the filters as rows of the fragment's columns. The row is reused.
 	Cells(ctx context.Context, emit func(row []plan.Value) error) error
-	// Blocks is the number of blocks to read: a measure of the work.
+	// Blocks is the number of blocks to read: a measure of the work. Elsewhere means that another node does it.
 	Blocks() int
 	// Cost is what has been read.
 	Cost() ScanStats
 	Close()
 }
+
+// Elsewhere is the answer to Blocks of a worker that only waits for another node.
+const Elsewhere = -1
 
 // Partial is one shard's share of the groups of a fragment. Groups are named by values, as codes differ between shards.
 type Partial struct {

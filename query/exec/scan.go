@@ -189,12 +189,23 @@ type ScanStats struct {
 	Blocks int64 // of storage
 	Cells  int64 // that passed the filters on single columns
 	Rows   int64 // that passed all filters
+
+	Elsewhere int        // shards whose part was done on other nodes
+	Rounds    [2]Traffic // with them, by round
 }
+
+// Traffic is the bytes exchanged with other nodes.
+type Traffic struct{ Down, Up int64 }
 
 func (a *ScanStats) add(b ScanStats) {
 	a.Blocks += b.Blocks
 	a.Cells += b.Cells
 	a.Rows += b.Rows
+	a.Elsewhere += b.Elsewhere
+	for i, t := range b.Rounds {
+		a.Rounds[i].Down += t.Down
+		a.Rounds[i].Up += t.Up
+	}
 }
 
 func (s *scan) newWork() *work {

@@ -64,6 +64,11 @@ type Cut struct {
 	once    sync.Once
 }
 
+// NewCut is a cut that somebody else has taken.
+func NewCut(round replica.Round, taken time.Time, snapshots map[schema.ShardID]Snapshot, release func()) *Cut {
+	return &Cut{Round: round, Taken: taken, Snapshots: snapshots, release: release}
+}
+
 // Release frees the snapshots. Twice is harmless.
 func (c *Cut) Release() { c.once.Do(c.release) }
 

@@ -33,9 +33,20 @@ type Meta interface {
 	Refresh(ctx context.Context) error
 }
 
+// Pending is a part on its way, here or to another node.
+type Pending interface {
+	// Wait gives the part's answer. An error that is not of the shard's machine leaves the outcome unknown.
+	Wait(ctx context.Context) (replica.Outcome, error)
+	// Done is closed when Counted can be asked.
+	Done() <-chan struct{}
+	// Counted gives, after Done, the outcome of a part that was counted: Wait need not be called then.
+	Counted() (replica.Outcome, bool)
+}
+
 // Shards reaches the leaders of shards.
 type Shards interface {
-	Propose(shard schema.ShardID, part *replica.Part) *replica.Pending
+	// Propose takes a part on its way and does not wait. Wait must be called; until it returns, the part's columns stay as they are.
+	Propose(shard schema.ShardID, part *replica.Part) Pending
 	// Command proposes a single command and gives the machine's answer.
 	Command(ctx context.Context, shard schema.ShardID, c command.Command) (any, error)
 	// CatchUp makes the shard apply the definition of the table.
@@ -199,7 +210,7 @@ func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp comma
 	defer splitters.Put(sp) // no proposer looks at a part's rows once Wait has returned
 	shares := sp.split(p, m)
 	parts := make([]replica.Part, len(shares))
-	pending := make([]*replica.Pending, len(shares))
+	pending := make([]Pending, len(shares))
 	for i, s := range shares {
 		parts[i] = p.part(s, stamp)
 		pending[i] = r.o.Shards.Propose(s.shard, &parts[i])
@@ -215,7 +226,7 @@ func (r *Router) deliver(ctx context.Context, b *Batch, p *prepared, stamp comma
 }
 
 // gather waits for one share and adds what became of it to res.
-func (r *Router) gather(ctx context.Context, res *Result, b *Batch, p *prepared, s share, stamp command.Part, pending *replica.Pending) {
+func (r *Router) gather(ctx context.Context, res *Result, b *Batch, p *prepared, s share, stamp command.Part, pending Pending) {
 	out, err := pending.Wait(ctx)
 	if errors.Is(err, replica.ErrBehind) {
 		out, err = r.afterCatchUp(ctx, p, s, stamp)

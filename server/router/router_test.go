@@ -143,7 +143,7 @@ func (n *fakeNode) Refresh(context.Context) error {
 	return nil
 }
 
-func (n *fakeNode) Propose(id schema.ShardID, p *replica.Part) *replica.Pending {
+func (n *fakeNode) Propose(id schema.ShardID, p *replica.Part) Pending {
 	return n.proposers[id].Propose(p)
 }
 

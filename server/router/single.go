@@ -18,7 +18,7 @@ type Single struct {
 	share      share
 	mapVersion uint64
 	part       replica.Part
-	pending    *replica.Pending
+	pending    Pending
 }
 
 // Begin takes b on its way without waiting. It gives nil for a batch that needs Write: one of several rows, without stamp, of a table or

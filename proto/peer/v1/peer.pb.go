@@ -21,22 +21,89 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Failure is why something was not done.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A google.rpc.Status, whose details hold the public error code, hint and position.
+	Status []byte `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// Node that leads the shard, as far as the one asked knows; only of NOT_LEADER.
+	Leader string `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	// The shard must apply the definition of the table first. Nothing was proposed.
+	Behind        bool `protobuf:"varint,3,opt,name=behind,proto3" json:"behind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Failure) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *Failure) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *Failure) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
+}
+
 // Stamp identifies a part for ever: a retry has the same one.
 type Stamp struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
-	Home          uint32                 `protobuf:"varint,2,opt,name=home,proto3" json:"home,omitempty"`
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	AckUpTo       uint64                 `protobuf:"varint,4,opt,name=ack_up_to,json=ackUpTo,proto3" json:"ack_up_to,omitempty"`
-	MapVersion    uint64                 `protobuf:"varint,5,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
-	Principal     string                 `protobuf:"bytes,6,opt,name=principal,proto3" json:"principal,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 ordinary session, 2 durable session, 3 idempotency key, as proto/command/v1 numbers them.
+	Kind          uint32 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Session       uint64 `protobuf:"varint,2,opt,name=session,proto3" json:"session,omitempty"`
+	Home          uint32 `protobuf:"varint,3,opt,name=home,proto3" json:"home,omitempty"`
+	Seq           uint64 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
+	AckUpTo       uint64 `protobuf:"varint,5,opt,name=ack_up_to,json=ackUpTo,proto3" json:"ack_up_to,omitempty"`
+	MapVersion    uint64 `protobuf:"varint,6,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
+	KeyShard      uint32 `protobuf:"varint,7,opt,name=key_shard,json=keyShard,proto3" json:"key_shard,omitempty"`
+	ExpiresMs     int64  `protobuf:"varint,8,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Stamp) Reset() {
 	*x = Stamp{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[0]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +115,7 @@ func (x *Stamp) String() string {
 func (*Stamp) ProtoMessage() {}
 
 func (x *Stamp) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[0]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +128,14 @@ func (x *Stamp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stamp.ProtoReflect.Descriptor instead.
 func (*Stamp) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{0}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Stamp) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
 }
 
 func (x *Stamp) GetSession() uint64 {
@@ -99,32 +173,43 @@ func (x *Stamp) GetMapVersion() uint64 {
 	return 0
 }
 
-func (x *Stamp) GetPrincipal() string {
+func (x *Stamp) GetKeyShard() uint32 {
 	if x != nil {
-		return x.Principal
+		return x.KeyShard
 	}
-	return ""
+	return 0
+}
+
+func (x *Stamp) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
 }
 
 type ProposeRequest struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	Shard        uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	Stamp        *Stamp                 `protobuf:"bytes,2,opt,name=stamp,proto3" json:"stamp,omitempty"`
-	TableId      uint64                 `protobuf:"varint,3,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
-	TableVersion uint64                 `protobuf:"varint,4,opt,name=table_version,json=tableVersion,proto3" json:"table_version,omitempty"`
-	Rows         uint32                 `protobuf:"varint,5,opt,name=rows,proto3" json:"rows,omitempty"`
-	Columns      []*Column              `protobuf:"bytes,6,rep,name=columns,proto3" json:"columns,omitempty"`
-	// rows signed little-endian integers of 8 bytes each.
-	Counts        []byte `protobuf:"bytes,7,opt,name=counts,proto3" json:"counts,omitempty"`
-	EventTimesMs  []byte `protobuf:"bytes,8,opt,name=event_times_ms,json=eventTimesMs,proto3" json:"event_times_ms,omitempty"`
-	Measures      uint32 `protobuf:"varint,9,opt,name=measures,proto3" json:"measures,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique among the parts of the stream that have no answer yet.
+	Id           uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Shard        uint32 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	Stamp        *Stamp `protobuf:"bytes,3,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	TableId      uint64 `protobuf:"varint,4,opt,name=table_id,json=tableId,proto3" json:"table_id,omitempty"`
+	TableVersion uint64 `protobuf:"varint,5,opt,name=table_version,json=tableVersion,proto3" json:"table_version,omitempty"`
+	Rows         uint32 `protobuf:"varint,6,opt,name=rows,proto3" json:"rows,omitempty"`
+	// One for each dimension of the table, in its order.
+	Columns []*Column `protobuf:"bytes,7,rep,name=columns,proto3" json:"columns,omitempty"`
+	// rows signed little-endian integers of 1, 2, 4 or 8 bytes each; empty: 1 each.
+	Counts []byte `protobuf:"bytes,8,opt,name=counts,proto3" json:"counts,omitempty"`
+	// The start of each row's window in Unix seconds, as counts; empty: window for all.
+	Windows       []byte `protobuf:"bytes,9,opt,name=windows,proto3" json:"windows,omitempty"`
+	Window        int64  `protobuf:"zigzag64,10,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[1]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -136,7 +221,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[1]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -149,7 +234,14 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{1}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProposeRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 func (x *ProposeRequest) GetShard() uint32 {
@@ -201,34 +293,35 @@ func (x *ProposeRequest) GetCounts() []byte {
 	return nil
 }
 
-func (x *ProposeRequest) GetEventTimesMs() []byte {
+func (x *ProposeRequest) GetWindows() []byte {
 	if x != nil {
-		return x.EventTimesMs
+		return x.Windows
 	}
 	return nil
 }
 
-func (x *ProposeRequest) GetMeasures() uint32 {
+func (x *ProposeRequest) GetWindow() int64 {
 	if x != nil {
-		return x.Measures
+		return x.Window
 	}
 	return 0
 }
 
-// Column is a dimension by its place in the table; codes as in api/v1.
+// Column holds values that occur in its part, each once, one after the other.
 type Column struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Dimension     uint32                 `protobuf:"varint,1,opt,name=dimension,proto3" json:"dimension,omitempty"`
-	Values        []byte                 `protobuf:"bytes,2,opt,name=values,proto3" json:"values,omitempty"`
-	Lengths       []uint32               `protobuf:"varint,3,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`
-	Codes         []byte                 `protobuf:"bytes,4,opt,name=codes,proto3" json:"codes,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Values  []byte                 `protobuf:"bytes,1,opt,name=values,proto3" json:"values,omitempty"`
+	Lengths []uint32               `protobuf:"varint,2,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`
+	// rows little-endian integers of 1, 2 or 4 bytes: 0 is NULL, k is the k-th value. Empty: every row has the one value, or NULL if there
+	// is none.
+	Codes         []byte `protobuf:"bytes,3,opt,name=codes,proto3" json:"codes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[2]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +333,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[2]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,14 +346,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Column) GetDimension() uint32 {
-	if x != nil {
-		return x.Dimension
-	}
-	return 0
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Column) GetValues() []byte {
@@ -285,21 +371,18 @@ func (x *Column) GetCodes() []byte {
 }
 
 type ProposeResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Index     uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Duplicate bool                   `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
-	// Public error code and text if the part was refused; empty if it was counted.
-	Code    string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
-	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// Node that leads the shard now, if this one does not.
-	Leader        string `protobuf:"bytes,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Duplicate     bool                   `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[3]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +394,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[3]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +407,14 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProposeResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 func (x *ProposeResponse) GetIndex() uint64 {
@@ -341,25 +431,281 @@ func (x *ProposeResponse) GetDuplicate() bool {
 	return false
 }
 
-func (x *ProposeResponse) GetCode() string {
+func (x *ProposeResponse) GetFailure() *Failure {
 	if x != nil {
-		return x.Code
+		return x.Failure
 	}
-	return ""
+	return nil
 }
 
-func (x *ProposeResponse) GetMessage() string {
-	if x != nil {
-		return x.Message
-	}
-	return ""
+type CommandRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Frame         []byte                 `protobuf:"bytes,2,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ProposeResponse) GetLeader() string {
+func (x *CommandRequest) Reset() {
+	*x = CommandRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandRequest) ProtoMessage() {}
+
+func (x *CommandRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[5]
 	if x != nil {
-		return x.Leader
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
 	}
-	return ""
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
+func (*CommandRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CommandRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *CommandRequest) GetFrame() []byte {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+type CommandResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Failure *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The answer to commands of idempotency keys.
+	Key           *KeyRecord `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandResponse) Reset() {
+	*x = CommandResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandResponse) ProtoMessage() {}
+
+func (x *CommandResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
+func (*CommandResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CommandResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *CommandResponse) GetKey() *KeyRecord {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type KeyRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Done          bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	Response      []byte                 `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`
+	ExpiresMs     int64                  `protobuf:"varint,4,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRecord) Reset() {
+	*x = KeyRecord{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRecord) ProtoMessage() {}
+
+func (x *KeyRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
+func (*KeyRecord) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *KeyRecord) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *KeyRecord) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *KeyRecord) GetResponse() []byte {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *KeyRecord) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+type CatchUpRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// Frame of SetTable.
+	Table         []byte `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatchUpRequest) Reset() {
+	*x = CatchUpRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatchUpRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatchUpRequest) ProtoMessage() {}
+
+func (x *CatchUpRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatchUpRequest.ProtoReflect.Descriptor instead.
+func (*CatchUpRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CatchUpRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *CatchUpRequest) GetTable() []byte {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+type CatchUpResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatchUpResponse) Reset() {
+	*x = CatchUpResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatchUpResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatchUpResponse) ProtoMessage() {}
+
+func (x *CatchUpResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatchUpResponse.ProtoReflect.Descriptor instead.
+func (*CatchUpResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CatchUpResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
 }
 
 // RoundID orders rounds: a shard accepts only greater ones.
@@ -373,7 +719,7 @@ type RoundID struct {
 
 func (x *RoundID) Reset() {
 	*x = RoundID{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[4]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +731,7 @@ func (x *RoundID) String() string {
 func (*RoundID) ProtoMessage() {}
 
 func (x *RoundID) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[4]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +744,7 @@ func (x *RoundID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundID.ProtoReflect.Descriptor instead.
 func (*RoundID) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RoundID) GetMetaTerm() uint64 {
@@ -425,7 +771,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +783,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[5]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +796,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PrepareRequest) GetRound() *RoundID {
@@ -467,6 +813,7 @@ func (x *PrepareRequest) GetShards() []uint32 {
 	return nil
 }
 
+// Answers of the steps are in the order of the request's shards.
 type PrepareResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Prepared      []*Prepared            `protobuf:"bytes,1,rep,name=prepared,proto3" json:"prepared,omitempty"`
@@ -476,7 +823,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +835,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[6]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +848,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PrepareResponse) GetPrepared() []*Prepared {
@@ -511,21 +858,19 @@ func (x *PrepareResponse) GetPrepared() []*Prepared {
 	return nil
 }
 
-// Prepared is one shard's answer: the commit index that its hold stands on and the term of its leader.
+// Prepared is the commit index that a shard's hold stands on and the term of its leader.
 type Prepared struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	Accepted      bool                   `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Term          uint64                 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +882,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[7]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,21 +895,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *Prepared) GetShard() uint32 {
-	if x != nil {
-		return x.Shard
-	}
-	return 0
-}
-
-func (x *Prepared) GetAccepted() bool {
-	if x != nil {
-		return x.Accepted
-	}
-	return false
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Prepared) GetIndex() uint64 {
@@ -581,39 +912,37 @@ func (x *Prepared) GetTerm() uint64 {
 	return 0
 }
 
-func (x *Prepared) GetReason() string {
+func (x *Prepared) GetFailure() *Failure {
 	if x != nil {
-		return x.Reason
+		return x.Failure
 	}
-	return ""
+	return nil
 }
 
-type SnapshotRequest struct {
+type Hold struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Round         *RoundID               `protobuf:"bytes,1,opt,name=round,proto3" json:"round,omitempty"`
-	Shard         uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
-	AtLeast       uint64                 `protobuf:"varint,4,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
-	LeaseMs       uint64                 `protobuf:"varint,5,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SnapshotRequest) Reset() {
-	*x = SnapshotRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
+func (x *Hold) Reset() {
+	*x = Hold{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SnapshotRequest) String() string {
+func (x *Hold) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SnapshotRequest) ProtoMessage() {}
+func (*Hold) ProtoMessage() {}
 
-func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
+func (x *Hold) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,72 +953,55 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
-func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+// Deprecated: Use Hold.ProtoReflect.Descriptor instead.
+func (*Hold) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *SnapshotRequest) GetRound() *RoundID {
-	if x != nil {
-		return x.Round
-	}
-	return nil
-}
-
-func (x *SnapshotRequest) GetShard() uint32 {
+func (x *Hold) GetShard() uint32 {
 	if x != nil {
 		return x.Shard
 	}
 	return 0
 }
 
-func (x *SnapshotRequest) GetTerm() uint64 {
+func (x *Hold) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Hold) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
 	return 0
 }
 
-func (x *SnapshotRequest) GetAtLeast() uint64 {
-	if x != nil {
-		return x.AtLeast
-	}
-	return 0
-}
-
-func (x *SnapshotRequest) GetLeaseMs() uint64 {
-	if x != nil {
-		return x.LeaseMs
-	}
-	return 0
-}
-
-type SnapshotResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the snapshot on the node that opened it.
-	Handle        uint64          `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
-	AppliedIndex  uint64          `protobuf:"varint,2,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
-	MapVersion    uint64          `protobuf:"varint,3,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
-	Tables        []*TableVersion `protobuf:"bytes,4,rep,name=tables,proto3" json:"tables,omitempty"`
+type OpenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         *RoundID               `protobuf:"bytes,1,opt,name=round,proto3" json:"round,omitempty"`
+	Holds         []*Hold                `protobuf:"bytes,2,rep,name=holds,proto3" json:"holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SnapshotResponse) Reset() {
-	*x = SnapshotResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
+func (x *OpenRequest) Reset() {
+	*x = OpenRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SnapshotResponse) String() string {
+func (x *OpenRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SnapshotResponse) ProtoMessage() {}
+func (*OpenRequest) ProtoMessage() {}
 
-func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
+func (x *OpenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,103 +1012,133 @@ func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
-func (*SnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+// Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
+func (*OpenRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *SnapshotResponse) GetHandle() uint64 {
+func (x *OpenRequest) GetRound() *RoundID {
+	if x != nil {
+		return x.Round
+	}
+	return nil
+}
+
+func (x *OpenRequest) GetHolds() []*Hold {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+type OpenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Opened        []*Opened              `protobuf:"bytes,1,rep,name=opened,proto3" json:"opened,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenResponse) Reset() {
+	*x = OpenResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenResponse) ProtoMessage() {}
+
+func (x *OpenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
+func (*OpenResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *OpenResponse) GetOpened() []*Opened {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
+type Opened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the snapshot on the node that opened it.
+	Handle        uint64   `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opened) Reset() {
+	*x = Opened{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opened) ProtoMessage() {}
+
+func (x *Opened) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opened.ProtoReflect.Descriptor instead.
+func (*Opened) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Opened) GetHandle() uint64 {
 	if x != nil {
 		return x.Handle
 	}
 	return 0
 }
 
-func (x *SnapshotResponse) GetAppliedIndex() uint64 {
+func (x *Opened) GetFailure() *Failure {
 	if x != nil {
-		return x.AppliedIndex
-	}
-	return 0
-}
-
-func (x *SnapshotResponse) GetMapVersion() uint64 {
-	if x != nil {
-		return x.MapVersion
-	}
-	return 0
-}
-
-func (x *SnapshotResponse) GetTables() []*TableVersion {
-	if x != nil {
-		return x.Tables
+		return x.Failure
 	}
 	return nil
 }
 
-type TableVersion struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TableVersion) Reset() {
-	*x = TableVersion{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TableVersion) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TableVersion) ProtoMessage() {}
-
-func (x *TableVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TableVersion.ProtoReflect.Descriptor instead.
-func (*TableVersion) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *TableVersion) GetId() uint64 {
-	if x != nil {
-		return x.Id
-	}
-	return 0
-}
-
-func (x *TableVersion) GetVersion() uint64 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
 type CommitRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Round *RoundID               `protobuf:"bytes,1,opt,name=round,proto3" json:"round,omitempty"`
-	// The shard, index and term of each PREPARE answer.
-	Prepared      []*Prepared `protobuf:"bytes,2,rep,name=prepared,proto3" json:"prepared,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         *RoundID               `protobuf:"bytes,1,opt,name=round,proto3" json:"round,omitempty"`
+	Holds         []*Hold                `protobuf:"bytes,2,rep,name=holds,proto3" json:"holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +1150,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +1163,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommitRequest) GetRound() *RoundID {
@@ -831,23 +1173,24 @@ func (x *CommitRequest) GetRound() *RoundID {
 	return nil
 }
 
-func (x *CommitRequest) GetPrepared() []*Prepared {
+func (x *CommitRequest) GetHolds() []*Hold {
 	if x != nil {
-		return x.Prepared
+		return x.Holds
 	}
 	return nil
 }
 
 type CommitResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Committed     []*Committed           `protobuf:"bytes,1,rep,name=committed,proto3" json:"committed,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each hold; empty for yes.
+	Answers       []*Failure `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1202,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,40 +1215,39 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *CommitResponse) GetCommitted() []*Committed {
+func (x *CommitResponse) GetAnswers() []*Failure {
 	if x != nil {
-		return x.Committed
+		return x.Answers
 	}
 	return nil
 }
 
-type Committed struct {
+type AbortRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	Yes           bool                   `protobuf:"varint,2,opt,name=yes,proto3" json:"yes,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Round         *RoundID               `protobuf:"bytes,1,opt,name=round,proto3" json:"round,omitempty"`
+	Shards        []uint32               `protobuf:"varint,2,rep,packed,name=shards,proto3" json:"shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Committed) Reset() {
-	*x = Committed{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
+func (x *AbortRequest) Reset() {
+	*x = AbortRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Committed) String() string {
+func (x *AbortRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Committed) ProtoMessage() {}
+func (*AbortRequest) ProtoMessage() {}
 
-func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
+func (x *AbortRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,30 +1258,357 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Committed.ProtoReflect.Descriptor instead.
-func (*Committed) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+// Deprecated: Use AbortRequest.ProtoReflect.Descriptor instead.
+func (*AbortRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *Committed) GetShard() uint32 {
+func (x *AbortRequest) GetRound() *RoundID {
+	if x != nil {
+		return x.Round
+	}
+	return nil
+}
+
+func (x *AbortRequest) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+type AbortResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortResponse) Reset() {
+	*x = AbortResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortResponse) ProtoMessage() {}
+
+func (x *AbortResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortResponse.ProtoReflect.Descriptor instead.
+func (*AbortResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
+type ReadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReadRequest) GetShard() uint32 {
 	if x != nil {
 		return x.Shard
 	}
 	return 0
 }
 
-func (x *Committed) GetYes() bool {
-	if x != nil {
-		return x.Yes
-	}
-	return false
+type TakeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shards        []uint32               `protobuf:"varint,1,rep,packed,name=shards,proto3" json:"shards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Committed) GetReason() string {
+func (x *TakeRequest) Reset() {
+	*x = TakeRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeRequest) ProtoMessage() {}
+
+func (x *TakeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
-		return x.Reason
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
+func (*TakeRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TakeRequest) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+type TakeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Round         *RoundID               `protobuf:"bytes,2,opt,name=round,proto3" json:"round,omitempty"`
+	Snapshots     []*TakenSnapshot       `protobuf:"bytes,3,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeResponse) Reset() {
+	*x = TakeResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeResponse) ProtoMessage() {}
+
+func (x *TakeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
+func (*TakeResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *TakeResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *TakeResponse) GetRound() *RoundID {
+	if x != nil {
+		return x.Round
+	}
+	return nil
+}
+
+func (x *TakeResponse) GetSnapshots() []*TakenSnapshot {
+	if x != nil {
+		return x.Snapshots
+	}
+	return nil
+}
+
+// TakenSnapshot is at a node, for whoever names its handle.
+type TakenSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Handle        uint64                 `protobuf:"varint,3,opt,name=handle,proto3" json:"handle,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakenSnapshot) Reset() {
+	*x = TakenSnapshot{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakenSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakenSnapshot) ProtoMessage() {}
+
+func (x *TakenSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakenSnapshot.ProtoReflect.Descriptor instead.
+func (*TakenSnapshot) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *TakenSnapshot) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *TakenSnapshot) GetNode() string {
+	if x != nil {
+		return x.Node
 	}
 	return ""
+}
+
+func (x *TakenSnapshot) GetHandle() uint64 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+type RenewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handles       []uint64               `protobuf:"varint,1,rep,packed,name=handles,proto3" json:"handles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RenewRequest) GetHandles() []uint64 {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+type RenewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Handles that name no snapshot any more.
+	Gone          []uint64 `protobuf:"varint,1,rep,packed,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RenewResponse) GetGone() []uint64 {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
 }
 
 type ReleaseRequest struct {
@@ -951,7 +1620,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1632,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1645,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReleaseRequest) GetHandles() []uint64 {
@@ -994,7 +1663,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1675,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,23 +1688,26 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// First message: the snapshot and the fragment. Later ones: the margins.
-	Handle        uint64 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
-	Fragment      []byte `protobuf:"bytes,2,opt,name=fragment,proto3" json:"fragment,omitempty"`
-	Margins       []byte `protobuf:"bytes,3,opt,name=margins,proto3" json:"margins,omitempty"`
-	Principal     string `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	// First message: the snapshot, the fragment, and the bounds of its work.
+	Handle      uint64 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Fragment    []byte `protobuf:"bytes,2,opt,name=fragment,proto3" json:"fragment,omitempty"`
+	Parallel    uint32 `protobuf:"varint,3,opt,name=parallel,proto3" json:"parallel,omitempty"`
+	MemoryBytes int64  `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Later ones: a piece of the totals, of which more follow or not.
+	Totals        []byte `protobuf:"bytes,5,opt,name=totals,proto3" json:"totals,omitempty"`
+	More          bool   `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1719,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1732,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RunRequest) GetHandle() uint64 {
@@ -1077,34 +1749,48 @@ func (x *RunRequest) GetFragment() []byte {
 	return nil
 }
 
-func (x *RunRequest) GetMargins() []byte {
+func (x *RunRequest) GetParallel() uint32 {
 	if x != nil {
-		return x.Margins
+		return x.Parallel
+	}
+	return 0
+}
+
+func (x *RunRequest) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *RunRequest) GetTotals() []byte {
+	if x != nil {
+		return x.Totals
 	}
 	return nil
 }
 
-func (x *RunRequest) GetPrincipal() string {
+func (x *RunRequest) GetMore() bool {
 	if x != nil {
-		return x.Principal
+		return x.More
 	}
-	return ""
+	return false
 }
 
 type RunResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Partial []byte                 `protobuf:"bytes,1,opt,name=partial,proto3" json:"partial,omitempty"`
-	// Digest of the margins that the partial was computed with.
-	MarginDigest  []byte `protobuf:"bytes,2,opt,name=margin_digest,json=marginDigest,proto3" json:"margin_digest,omitempty"`
-	Cells         int64  `protobuf:"varint,3,opt,name=cells,proto3" json:"cells,omitempty"`
-	Nanos         int64  `protobuf:"varint,4,opt,name=nanos,proto3" json:"nanos,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A piece of the partial or of the sums, of which more follow or not; or a batch of rows.
+	Piece []byte `protobuf:"bytes,1,opt,name=piece,proto3" json:"piece,omitempty"`
+	More  bool   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// What has been read so far; of the last piece.
+	Cost          *ScanCost `protobuf:"bytes,3,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1802,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,184 +1815,148 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
-func (x *RunResponse) GetPartial() []byte {
+func (x *RunResponse) GetPiece() []byte {
 	if x != nil {
-		return x.Partial
+		return x.Piece
 	}
 	return nil
 }
 
-func (x *RunResponse) GetMarginDigest() []byte {
+func (x *RunResponse) GetMore() bool {
 	if x != nil {
-		return x.MarginDigest
+		return x.More
+	}
+	return false
+}
+
+func (x *RunResponse) GetCost() *ScanCost {
+	if x != nil {
+		return x.Cost
 	}
 	return nil
 }
 
-func (x *RunResponse) GetCells() int64 {
+type ScanCost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blocks        int64                  `protobuf:"varint,1,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	Cells         int64                  `protobuf:"varint,2,opt,name=cells,proto3" json:"cells,omitempty"`
+	Rows          int64                  `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanCost) Reset() {
+	*x = ScanCost{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanCost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanCost) ProtoMessage() {}
+
+func (x *ScanCost) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanCost.ProtoReflect.Descriptor instead.
+func (*ScanCost) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ScanCost) GetBlocks() int64 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *ScanCost) GetCells() int64 {
 	if x != nil {
 		return x.Cells
 	}
 	return 0
 }
 
-func (x *RunResponse) GetNanos() int64 {
+func (x *ScanCost) GetRows() int64 {
 	if x != nil {
-		return x.Nanos
+		return x.Rows
 	}
 	return 0
-}
-
-type FeedRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	AfterRevision uint64                 `protobuf:"varint,2,opt,name=after_revision,json=afterRevision,proto3" json:"after_revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FeedRequest) Reset() {
-	*x = FeedRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FeedRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FeedRequest) ProtoMessage() {}
-
-func (x *FeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
-func (*FeedRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *FeedRequest) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
-func (x *FeedRequest) GetAfterRevision() uint64 {
-	if x != nil {
-		return x.AfterRevision
-	}
-	return 0
-}
-
-// FeedEvent is one change of the meta group as the command that made it, or a state to begin from.
-type FeedEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Command       []byte                 `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	State         []byte                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FeedEvent) Reset() {
-	*x = FeedEvent{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FeedEvent) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FeedEvent) ProtoMessage() {}
-
-func (x *FeedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FeedEvent.ProtoReflect.Descriptor instead.
-func (*FeedEvent) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *FeedEvent) GetRevision() uint64 {
-	if x != nil {
-		return x.Revision
-	}
-	return 0
-}
-
-func (x *FeedEvent) GetCommand() []byte {
-	if x != nil {
-		return x.Command
-	}
-	return nil
-}
-
-func (x *FeedEvent) GetState() []byte {
-	if x != nil {
-		return x.State
-	}
-	return nil
 }
 
 var File_quipu_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x18quipu/peer/v1/peer.proto\x12\rquipu.peer.v1\"\xa2\x01\n" +
-	"\x05Stamp\x12\x18\n" +
-	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
-	"\x04home\x18\x02 \x01(\rR\x04home\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x1a\n" +
-	"\tack_up_to\x18\x04 \x01(\x04R\aackUpTo\x12\x1f\n" +
-	"\vmap_version\x18\x05 \x01(\x04R\n" +
-	"mapVersion\x12\x1c\n" +
-	"\tprincipal\x18\x06 \x01(\tR\tprincipal\"\xb1\x02\n" +
-	"\x0eProposeRequest\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12*\n" +
-	"\x05stamp\x18\x02 \x01(\v2\x14.quipu.peer.v1.StampR\x05stamp\x12\x19\n" +
-	"\btable_id\x18\x03 \x01(\x04R\atableId\x12#\n" +
-	"\rtable_version\x18\x04 \x01(\x04R\ftableVersion\x12\x12\n" +
-	"\x04rows\x18\x05 \x01(\rR\x04rows\x12/\n" +
-	"\acolumns\x18\x06 \x03(\v2\x15.quipu.peer.v1.ColumnR\acolumns\x12\x16\n" +
-	"\x06counts\x18\a \x01(\fR\x06counts\x12$\n" +
-	"\x0eevent_times_ms\x18\b \x01(\fR\feventTimesMs\x12\x1a\n" +
-	"\bmeasures\x18\t \x01(\rR\bmeasures\"n\n" +
-	"\x06Column\x12\x1c\n" +
-	"\tdimension\x18\x01 \x01(\rR\tdimension\x12\x16\n" +
-	"\x06values\x18\x02 \x01(\fR\x06values\x12\x18\n" +
-	"\alengths\x18\x03 \x03(\rR\alengths\x12\x14\n" +
-	"\x05codes\x18\x04 \x01(\fR\x05codes\"\x8b\x01\n" +
-	"\x0fProposeResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1c\n" +
-	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x12\n" +
-	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\x12\x16\n" +
-	"\x06leader\x18\x05 \x01(\tR\x06leader\"<\n" +
+	"\x18quipu/peer/v1/peer.proto\x12\rquipu.peer.v1\"Q\n" +
+	"\aFailure\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\fR\x06status\x12\x16\n" +
+	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x16\n" +
+	"\x06behind\x18\x03 \x01(\bR\x06behind\"\xd4\x01\n" +
+	"\x05Stamp\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
+	"\asession\x18\x02 \x01(\x04R\asession\x12\x12\n" +
+	"\x04home\x18\x03 \x01(\rR\x04home\x12\x10\n" +
+	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\tack_up_to\x18\x05 \x01(\x04R\aackUpTo\x12\x1f\n" +
+	"\vmap_version\x18\x06 \x01(\x04R\n" +
+	"mapVersion\x12\x1b\n" +
+	"\tkey_shard\x18\a \x01(\rR\bkeyShard\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\b \x01(\x03R\texpiresMs\"\xb1\x02\n" +
+	"\x0eProposeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12*\n" +
+	"\x05stamp\x18\x03 \x01(\v2\x14.quipu.peer.v1.StampR\x05stamp\x12\x19\n" +
+	"\btable_id\x18\x04 \x01(\x04R\atableId\x12#\n" +
+	"\rtable_version\x18\x05 \x01(\x04R\ftableVersion\x12\x12\n" +
+	"\x04rows\x18\x06 \x01(\rR\x04rows\x12/\n" +
+	"\acolumns\x18\a \x03(\v2\x15.quipu.peer.v1.ColumnR\acolumns\x12\x16\n" +
+	"\x06counts\x18\b \x01(\fR\x06counts\x12\x18\n" +
+	"\awindows\x18\t \x01(\fR\awindows\x12\x16\n" +
+	"\x06window\x18\n" +
+	" \x01(\x12R\x06window\"P\n" +
+	"\x06Column\x12\x16\n" +
+	"\x06values\x18\x01 \x01(\fR\x06values\x12\x18\n" +
+	"\alengths\x18\x02 \x03(\rR\alengths\x12\x14\n" +
+	"\x05codes\x18\x03 \x01(\fR\x05codes\"\x87\x01\n" +
+	"\x0fProposeResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1c\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\x120\n" +
+	"\afailure\x18\x04 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\"<\n" +
+	"\x0eCommandRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05frame\x18\x02 \x01(\fR\x05frame\"o\n" +
+	"\x0fCommandResponse\x120\n" +
+	"\afailure\x18\x01 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\x12*\n" +
+	"\x03key\x18\x02 \x01(\v2\x18.quipu.peer.v1.KeyRecordR\x03key\"j\n" +
+	"\tKeyRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\x12\x1a\n" +
+	"\bresponse\x18\x03 \x01(\fR\bresponse\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x04 \x01(\x03R\texpiresMs\"<\n" +
+	"\x0eCatchUpRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05table\x18\x02 \x01(\fR\x05table\"C\n" +
+	"\x0fCatchUpResponse\x120\n" +
+	"\afailure\x18\x01 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\"<\n" +
 	"\aRoundID\x12\x1b\n" +
 	"\tmeta_term\x18\x01 \x01(\x04R\bmetaTerm\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\x04R\x05round\"V\n" +
@@ -1314,66 +1964,80 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12\x16\n" +
 	"\x06shards\x18\x02 \x03(\rR\x06shards\"F\n" +
 	"\x0fPrepareResponse\x123\n" +
-	"\bprepared\x18\x01 \x03(\v2\x17.quipu.peer.v1.PreparedR\bprepared\"~\n" +
+	"\bprepared\x18\x01 \x03(\v2\x17.quipu.peer.v1.PreparedR\bprepared\"f\n" +
 	"\bPrepared\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1a\n" +
-	"\baccepted\x18\x02 \x01(\bR\baccepted\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
-	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x9f\x01\n" +
-	"\x0fSnapshotRequest\x12,\n" +
-	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12\x14\n" +
-	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x12\n" +
-	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x19\n" +
-	"\bat_least\x18\x04 \x01(\x04R\aatLeast\x12\x19\n" +
-	"\blease_ms\x18\x05 \x01(\x04R\aleaseMs\"\xa5\x01\n" +
-	"\x10SnapshotResponse\x12\x16\n" +
-	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12#\n" +
-	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\x12\x1f\n" +
-	"\vmap_version\x18\x03 \x01(\x04R\n" +
-	"mapVersion\x123\n" +
-	"\x06tables\x18\x04 \x03(\v2\x1b.quipu.peer.v1.TableVersionR\x06tables\"8\n" +
-	"\fTableVersion\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"r\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x120\n" +
+	"\afailure\x18\x03 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\"F\n" +
+	"\x04Hold\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"f\n" +
+	"\vOpenRequest\x12,\n" +
+	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12)\n" +
+	"\x05holds\x18\x02 \x03(\v2\x13.quipu.peer.v1.HoldR\x05holds\"=\n" +
+	"\fOpenResponse\x12-\n" +
+	"\x06opened\x18\x01 \x03(\v2\x15.quipu.peer.v1.OpenedR\x06opened\"R\n" +
+	"\x06Opened\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\x04R\x06handle\x120\n" +
+	"\afailure\x18\x02 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\"h\n" +
 	"\rCommitRequest\x12,\n" +
-	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x123\n" +
-	"\bprepared\x18\x02 \x03(\v2\x17.quipu.peer.v1.PreparedR\bprepared\"H\n" +
-	"\x0eCommitResponse\x126\n" +
-	"\tcommitted\x18\x01 \x03(\v2\x18.quipu.peer.v1.CommittedR\tcommitted\"K\n" +
-	"\tCommitted\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x10\n" +
-	"\x03yes\x18\x02 \x01(\bR\x03yes\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"*\n" +
+	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12)\n" +
+	"\x05holds\x18\x02 \x03(\v2\x13.quipu.peer.v1.HoldR\x05holds\"B\n" +
+	"\x0eCommitResponse\x120\n" +
+	"\aanswers\x18\x01 \x03(\v2\x16.quipu.peer.v1.FailureR\aanswers\"T\n" +
+	"\fAbortRequest\x12,\n" +
+	"\x05round\x18\x01 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12\x16\n" +
+	"\x06shards\x18\x02 \x03(\rR\x06shards\"\x0f\n" +
+	"\rAbortResponse\"#\n" +
+	"\vReadRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\"%\n" +
+	"\vTakeRequest\x12\x16\n" +
+	"\x06shards\x18\x01 \x03(\rR\x06shards\"\xaa\x01\n" +
+	"\fTakeResponse\x120\n" +
+	"\afailure\x18\x01 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\x12,\n" +
+	"\x05round\x18\x02 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12:\n" +
+	"\tsnapshots\x18\x03 \x03(\v2\x1c.quipu.peer.v1.TakenSnapshotR\tsnapshots\"Q\n" +
+	"\rTakenSnapshot\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
+	"\x06handle\x18\x03 \x01(\x04R\x06handle\"(\n" +
+	"\fRenewRequest\x12\x18\n" +
+	"\ahandles\x18\x01 \x03(\x04R\ahandles\"#\n" +
+	"\rRenewResponse\x12\x12\n" +
+	"\x04gone\x18\x01 \x03(\x04R\x04gone\"*\n" +
 	"\x0eReleaseRequest\x12\x18\n" +
 	"\ahandles\x18\x01 \x03(\x04R\ahandles\"\x11\n" +
-	"\x0fReleaseResponse\"x\n" +
+	"\x0fReleaseResponse\"\xab\x01\n" +
 	"\n" +
 	"RunRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12\x1a\n" +
-	"\bfragment\x18\x02 \x01(\fR\bfragment\x12\x18\n" +
-	"\amargins\x18\x03 \x01(\fR\amargins\x12\x1c\n" +
-	"\tprincipal\x18\x04 \x01(\tR\tprincipal\"x\n" +
-	"\vRunResponse\x12\x18\n" +
-	"\apartial\x18\x01 \x01(\fR\apartial\x12#\n" +
-	"\rmargin_digest\x18\x02 \x01(\fR\fmarginDigest\x12\x14\n" +
-	"\x05cells\x18\x03 \x01(\x03R\x05cells\x12\x14\n" +
-	"\x05nanos\x18\x04 \x01(\x03R\x05nanos\"H\n" +
-	"\vFeedRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
-	"\x0eafter_revision\x18\x02 \x01(\x04R\rafterRevision\"W\n" +
-	"\tFeedEvent\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\fR\x05state2\xfa\x03\n" +
-	"\x04Peer\x12H\n" +
-	"\aPropose\x12\x1d.quipu.peer.v1.ProposeRequest\x1a\x1e.quipu.peer.v1.ProposeResponse\x12H\n" +
-	"\aPrepare\x12\x1d.quipu.peer.v1.PrepareRequest\x1a\x1e.quipu.peer.v1.PrepareResponse\x12K\n" +
-	"\bSnapshot\x12\x1e.quipu.peer.v1.SnapshotRequest\x1a\x1f.quipu.peer.v1.SnapshotResponse\x12E\n" +
-	"\x06Commit\x12\x1c.quipu.peer.v1.CommitRequest\x1a\x1d.quipu.peer.v1.CommitResponse\x12H\n" +
+	"\bfragment\x18\x02 \x01(\fR\bfragment\x12\x1a\n" +
+	"\bparallel\x18\x03 \x01(\rR\bparallel\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12\x16\n" +
+	"\x06totals\x18\x05 \x01(\fR\x06totals\x12\x12\n" +
+	"\x04more\x18\x06 \x01(\bR\x04more\"d\n" +
+	"\vRunResponse\x12\x14\n" +
+	"\x05piece\x18\x01 \x01(\fR\x05piece\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12+\n" +
+	"\x04cost\x18\x03 \x01(\v2\x17.quipu.peer.v1.ScanCostR\x04cost\"L\n" +
+	"\bScanCost\x12\x16\n" +
+	"\x06blocks\x18\x01 \x01(\x03R\x06blocks\x12\x14\n" +
+	"\x05cells\x18\x02 \x01(\x03R\x05cells\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x03R\x04rows2\xd2\x06\n" +
+	"\x04Peer\x12L\n" +
+	"\aPropose\x12\x1d.quipu.peer.v1.ProposeRequest\x1a\x1e.quipu.peer.v1.ProposeResponse(\x010\x01\x12H\n" +
+	"\aCommand\x12\x1d.quipu.peer.v1.CommandRequest\x1a\x1e.quipu.peer.v1.CommandResponse\x12H\n" +
+	"\aCatchUp\x12\x1d.quipu.peer.v1.CatchUpRequest\x1a\x1e.quipu.peer.v1.CatchUpResponse\x12H\n" +
+	"\aPrepare\x12\x1d.quipu.peer.v1.PrepareRequest\x1a\x1e.quipu.peer.v1.PrepareResponse\x12?\n" +
+	"\x04Open\x12\x1a.quipu.peer.v1.OpenRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12E\n" +
+	"\x06Commit\x12\x1c.quipu.peer.v1.CommitRequest\x1a\x1d.quipu.peer.v1.CommitResponse\x12B\n" +
+	"\x05Abort\x12\x1b.quipu.peer.v1.AbortRequest\x1a\x1c.quipu.peer.v1.AbortResponse\x12?\n" +
+	"\x04Read\x12\x1a.quipu.peer.v1.ReadRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12A\n" +
+	"\x04Take\x12\x1a.quipu.peer.v1.TakeRequest\x1a\x1b.quipu.peer.v1.TakeResponse0\x01\x12B\n" +
+	"\x05Renew\x12\x1b.quipu.peer.v1.RenewRequest\x1a\x1c.quipu.peer.v1.RenewResponse\x12H\n" +
 	"\aRelease\x12\x1d.quipu.peer.v1.ReleaseRequest\x1a\x1e.quipu.peer.v1.ReleaseResponse\x12@\n" +
-	"\x03Run\x12\x19.quipu.peer.v1.RunRequest\x1a\x1a.quipu.peer.v1.RunResponse(\x010\x01\x12>\n" +
-	"\x04Feed\x12\x1a.quipu.peer.v1.FeedRequest\x1a\x18.quipu.peer.v1.FeedEvent0\x01B/Z-github.com/quipudb/quipu/proto/peer/v1;peerv1b\x06proto3"
+	"\x03Run\x12\x19.quipu.peer.v1.RunRequest\x1a\x1a.quipu.peer.v1.RunResponse(\x010\x01B/Z-github.com/quipudb/quipu/proto/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_quipu_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -1387,58 +2051,93 @@ func file_quipu_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_quipu_peer_v1_peer_proto_rawDescData
 }
 
-var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_quipu_peer_v1_peer_proto_goTypes = []any{
-	(*Stamp)(nil),            // 0: quipu.peer.v1.Stamp
-	(*ProposeRequest)(nil),   // 1: quipu.peer.v1.ProposeRequest
-	(*Column)(nil),           // 2: quipu.peer.v1.Column
-	(*ProposeResponse)(nil),  // 3: quipu.peer.v1.ProposeResponse
-	(*RoundID)(nil),          // 4: quipu.peer.v1.RoundID
-	(*PrepareRequest)(nil),   // 5: quipu.peer.v1.PrepareRequest
-	(*PrepareResponse)(nil),  // 6: quipu.peer.v1.PrepareResponse
-	(*Prepared)(nil),         // 7: quipu.peer.v1.Prepared
-	(*SnapshotRequest)(nil),  // 8: quipu.peer.v1.SnapshotRequest
-	(*SnapshotResponse)(nil), // 9: quipu.peer.v1.SnapshotResponse
-	(*TableVersion)(nil),     // 10: quipu.peer.v1.TableVersion
-	(*CommitRequest)(nil),    // 11: quipu.peer.v1.CommitRequest
-	(*CommitResponse)(nil),   // 12: quipu.peer.v1.CommitResponse
-	(*Committed)(nil),        // 13: quipu.peer.v1.Committed
-	(*ReleaseRequest)(nil),   // 14: quipu.peer.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),  // 15: quipu.peer.v1.ReleaseResponse
-	(*RunRequest)(nil),       // 16: quipu.peer.v1.RunRequest
-	(*RunResponse)(nil),      // 17: quipu.peer.v1.RunResponse
-	(*FeedRequest)(nil),      // 18: quipu.peer.v1.FeedRequest
-	(*FeedEvent)(nil),        // 19: quipu.peer.v1.FeedEvent
+	(*Failure)(nil),         // 0: quipu.peer.v1.Failure
+	(*Stamp)(nil),           // 1: quipu.peer.v1.Stamp
+	(*ProposeRequest)(nil),  // 2: quipu.peer.v1.ProposeRequest
+	(*Column)(nil),          // 3: quipu.peer.v1.Column
+	(*ProposeResponse)(nil), // 4: quipu.peer.v1.ProposeResponse
+	(*CommandRequest)(nil),  // 5: quipu.peer.v1.CommandRequest
+	(*CommandResponse)(nil), // 6: quipu.peer.v1.CommandResponse
+	(*KeyRecord)(nil),       // 7: quipu.peer.v1.KeyRecord
+	(*CatchUpRequest)(nil),  // 8: quipu.peer.v1.CatchUpRequest
+	(*CatchUpResponse)(nil), // 9: quipu.peer.v1.CatchUpResponse
+	(*RoundID)(nil),         // 10: quipu.peer.v1.RoundID
+	(*PrepareRequest)(nil),  // 11: quipu.peer.v1.PrepareRequest
+	(*PrepareResponse)(nil), // 12: quipu.peer.v1.PrepareResponse
+	(*Prepared)(nil),        // 13: quipu.peer.v1.Prepared
+	(*Hold)(nil),            // 14: quipu.peer.v1.Hold
+	(*OpenRequest)(nil),     // 15: quipu.peer.v1.OpenRequest
+	(*OpenResponse)(nil),    // 16: quipu.peer.v1.OpenResponse
+	(*Opened)(nil),          // 17: quipu.peer.v1.Opened
+	(*CommitRequest)(nil),   // 18: quipu.peer.v1.CommitRequest
+	(*CommitResponse)(nil),  // 19: quipu.peer.v1.CommitResponse
+	(*AbortRequest)(nil),    // 20: quipu.peer.v1.AbortRequest
+	(*AbortResponse)(nil),   // 21: quipu.peer.v1.AbortResponse
+	(*ReadRequest)(nil),     // 22: quipu.peer.v1.ReadRequest
+	(*TakeRequest)(nil),     // 23: quipu.peer.v1.TakeRequest
+	(*TakeResponse)(nil),    // 24: quipu.peer.v1.TakeResponse
+	(*TakenSnapshot)(nil),   // 25: quipu.peer.v1.TakenSnapshot
+	(*RenewRequest)(nil),    // 26: quipu.peer.v1.RenewRequest
+	(*RenewResponse)(nil),   // 27: quipu.peer.v1.RenewResponse
+	(*ReleaseRequest)(nil),  // 28: quipu.peer.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 29: quipu.peer.v1.ReleaseResponse
+	(*RunRequest)(nil),      // 30: quipu.peer.v1.RunRequest
+	(*RunResponse)(nil),     // 31: quipu.peer.v1.RunResponse
+	(*ScanCost)(nil),        // 32: quipu.peer.v1.ScanCost
 }
 var file_quipu_peer_v1_peer_proto_depIdxs = []int32{
-	0,  // 0: quipu.peer.v1.ProposeRequest.stamp:type_name -> quipu.peer.v1.Stamp
-	2,  // 1: quipu.peer.v1.ProposeRequest.columns:type_name -> quipu.peer.v1.Column
-	4,  // 2: quipu.peer.v1.PrepareRequest.round:type_name -> quipu.peer.v1.RoundID
-	7,  // 3: quipu.peer.v1.PrepareResponse.prepared:type_name -> quipu.peer.v1.Prepared
-	4,  // 4: quipu.peer.v1.SnapshotRequest.round:type_name -> quipu.peer.v1.RoundID
-	10, // 5: quipu.peer.v1.SnapshotResponse.tables:type_name -> quipu.peer.v1.TableVersion
-	4,  // 6: quipu.peer.v1.CommitRequest.round:type_name -> quipu.peer.v1.RoundID
-	7,  // 7: quipu.peer.v1.CommitRequest.prepared:type_name -> quipu.peer.v1.Prepared
-	13, // 8: quipu.peer.v1.CommitResponse.committed:type_name -> quipu.peer.v1.Committed
-	1,  // 9: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
-	5,  // 10: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
-	8,  // 11: quipu.peer.v1.Peer.Snapshot:input_type -> quipu.peer.v1.SnapshotRequest
-	11, // 12: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
-	14, // 13: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
-	16, // 14: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
-	18, // 15: quipu.peer.v1.Peer.Feed:input_type -> quipu.peer.v1.FeedRequest
-	3,  // 16: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
-	6,  // 17: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
-	9,  // 18: quipu.peer.v1.Peer.Snapshot:output_type -> quipu.peer.v1.SnapshotResponse
-	12, // 19: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
-	15, // 20: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
-	17, // 21: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
-	19, // 22: quipu.peer.v1.Peer.Feed:output_type -> quipu.peer.v1.FeedEvent
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 0: quipu.peer.v1.ProposeRequest.stamp:type_name -> quipu.peer.v1.Stamp
+	3,  // 1: quipu.peer.v1.ProposeRequest.columns:type_name -> quipu.peer.v1.Column
+	0,  // 2: quipu.peer.v1.ProposeResponse.failure:type_name -> quipu.peer.v1.Failure
+	0,  // 3: quipu.peer.v1.CommandResponse.failure:type_name -> quipu.peer.v1.Failure
+	7,  // 4: quipu.peer.v1.CommandResponse.key:type_name -> quipu.peer.v1.KeyRecord
+	0,  // 5: quipu.peer.v1.CatchUpResponse.failure:type_name -> quipu.peer.v1.Failure
+	10, // 6: quipu.peer.v1.PrepareRequest.round:type_name -> quipu.peer.v1.RoundID
+	13, // 7: quipu.peer.v1.PrepareResponse.prepared:type_name -> quipu.peer.v1.Prepared
+	0,  // 8: quipu.peer.v1.Prepared.failure:type_name -> quipu.peer.v1.Failure
+	10, // 9: quipu.peer.v1.OpenRequest.round:type_name -> quipu.peer.v1.RoundID
+	14, // 10: quipu.peer.v1.OpenRequest.holds:type_name -> quipu.peer.v1.Hold
+	17, // 11: quipu.peer.v1.OpenResponse.opened:type_name -> quipu.peer.v1.Opened
+	0,  // 12: quipu.peer.v1.Opened.failure:type_name -> quipu.peer.v1.Failure
+	10, // 13: quipu.peer.v1.CommitRequest.round:type_name -> quipu.peer.v1.RoundID
+	14, // 14: quipu.peer.v1.CommitRequest.holds:type_name -> quipu.peer.v1.Hold
+	0,  // 15: quipu.peer.v1.CommitResponse.answers:type_name -> quipu.peer.v1.Failure
+	10, // 16: quipu.peer.v1.AbortRequest.round:type_name -> quipu.peer.v1.RoundID
+	0,  // 17: quipu.peer.v1.TakeResponse.failure:type_name -> quipu.peer.v1.Failure
+	10, // 18: quipu.peer.v1.TakeResponse.round:type_name -> quipu.peer.v1.RoundID
+	25, // 19: quipu.peer.v1.TakeResponse.snapshots:type_name -> quipu.peer.v1.TakenSnapshot
+	32, // 20: quipu.peer.v1.RunResponse.cost:type_name -> quipu.peer.v1.ScanCost
+	2,  // 21: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
+	5,  // 22: quipu.peer.v1.Peer.Command:input_type -> quipu.peer.v1.CommandRequest
+	8,  // 23: quipu.peer.v1.Peer.CatchUp:input_type -> quipu.peer.v1.CatchUpRequest
+	11, // 24: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
+	15, // 25: quipu.peer.v1.Peer.Open:input_type -> quipu.peer.v1.OpenRequest
+	18, // 26: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
+	20, // 27: quipu.peer.v1.Peer.Abort:input_type -> quipu.peer.v1.AbortRequest
+	22, // 28: quipu.peer.v1.Peer.Read:input_type -> quipu.peer.v1.ReadRequest
+	23, // 29: quipu.peer.v1.Peer.Take:input_type -> quipu.peer.v1.TakeRequest
+	26, // 30: quipu.peer.v1.Peer.Renew:input_type -> quipu.peer.v1.RenewRequest
+	28, // 31: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
+	30, // 32: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
+	4,  // 33: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
+	6,  // 34: quipu.peer.v1.Peer.Command:output_type -> quipu.peer.v1.CommandResponse
+	9,  // 35: quipu.peer.v1.Peer.CatchUp:output_type -> quipu.peer.v1.CatchUpResponse
+	12, // 36: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
+	16, // 37: quipu.peer.v1.Peer.Open:output_type -> quipu.peer.v1.OpenResponse
+	19, // 38: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
+	21, // 39: quipu.peer.v1.Peer.Abort:output_type -> quipu.peer.v1.AbortResponse
+	16, // 40: quipu.peer.v1.Peer.Read:output_type -> quipu.peer.v1.OpenResponse
+	24, // 41: quipu.peer.v1.Peer.Take:output_type -> quipu.peer.v1.TakeResponse
+	27, // 42: quipu.peer.v1.Peer.Renew:output_type -> quipu.peer.v1.RenewResponse
+	29, // 43: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
+	31, // 44: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
+	33, // [33:45] is the sub-list for method output_type
+	21, // [21:33] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_quipu_peer_v1_peer_proto_init() }
@@ -1452,7 +2151,7 @@ func file_quipu_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_peer_v1_peer_proto_rawDesc), len(file_quipu_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

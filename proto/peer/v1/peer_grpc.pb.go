@@ -19,35 +19,50 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Propose_FullMethodName  = "/quipu.peer.v1.Peer/Propose"
-	Peer_Prepare_FullMethodName  = "/quipu.peer.v1.Peer/Prepare"
-	Peer_Snapshot_FullMethodName = "/quipu.peer.v1.Peer/Snapshot"
-	Peer_Commit_FullMethodName   = "/quipu.peer.v1.Peer/Commit"
-	Peer_Release_FullMethodName  = "/quipu.peer.v1.Peer/Release"
-	Peer_Run_FullMethodName      = "/quipu.peer.v1.Peer/Run"
-	Peer_Feed_FullMethodName     = "/quipu.peer.v1.Peer/Feed"
+	Peer_Propose_FullMethodName = "/quipu.peer.v1.Peer/Propose"
+	Peer_Command_FullMethodName = "/quipu.peer.v1.Peer/Command"
+	Peer_CatchUp_FullMethodName = "/quipu.peer.v1.Peer/CatchUp"
+	Peer_Prepare_FullMethodName = "/quipu.peer.v1.Peer/Prepare"
+	Peer_Open_FullMethodName    = "/quipu.peer.v1.Peer/Open"
+	Peer_Commit_FullMethodName  = "/quipu.peer.v1.Peer/Commit"
+	Peer_Abort_FullMethodName   = "/quipu.peer.v1.Peer/Abort"
+	Peer_Read_FullMethodName    = "/quipu.peer.v1.Peer/Read"
+	Peer_Take_FullMethodName    = "/quipu.peer.v1.Peer/Take"
+	Peer_Renew_FullMethodName   = "/quipu.peer.v1.Peer/Renew"
+	Peer_Release_FullMethodName = "/quipu.peer.v1.Peer/Release"
+	Peer_Run_FullMethodName     = "/quipu.peer.v1.Peer/Run"
 )
 
 // PeerClient is the client API for Peer service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Peer is what nodes of one cluster say to each other; both ends are of the same release or its neighbour. Raft has its own
-// transport on the same listener. Log entries travel in the form of proto/command/v1, fragments and partials in that of
-// docs/format/partials.md, as bytes.
+// Peer is what a node asks of the node that leads a shard: to count parts, to take part in snapshot rounds, to work on fragments. Both
+// ends are of the same release or its neighbour. Log entries travel as frames of proto/command/v1, fragments and their answers in the form
+// of docs/format/queries.md, as bytes.
 type PeerClient interface {
-	// Propose hands a part to the leader of its shard.
-	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
-	// Prepare, Commit and Release are the messages of a snapshot round.
+	// Propose hands parts to the leader of a shard, many at a time; answers come in any order.
+	Propose(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProposeRequest, ProposeResponse], error)
+	// Command proposes one command and waits until its answer may leave.
+	Command(ctx context.Context, in *CommandRequest, opts ...grpc.CallOption) (*CommandResponse, error)
+	// CatchUp makes a shard apply the definition of a table.
+	CatchUp(ctx context.Context, in *CatchUpRequest, opts ...grpc.CallOption) (*CatchUpResponse, error)
+	// Prepare, Open, Commit and Abort are the steps of a snapshot round, each for all shards of the round that the node leads.
 	Prepare(ctx context.Context, in *PrepareRequest, opts ...grpc.CallOption) (*PrepareResponse, error)
-	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotResponse, error)
+	Open(ctx context.Context, in *OpenRequest, opts ...grpc.CallOption) (*OpenResponse, error)
 	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
+	Abort(ctx context.Context, in *AbortRequest, opts ...grpc.CallOption) (*AbortResponse, error)
+	// Read opens a snapshot of one shard alone, which has passed the gate.
+	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*OpenResponse, error)
+	// Take has the leader of the meta group read several shards at one instant. It answers once, and holds the snapshots until the caller
+	// ends the stream.
+	Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TakeResponse], error)
+	// A snapshot lives until its lease ends, it is released, or the connection that opened it is lost.
+	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
-	// Run works on one fragment over a snapshot: a fragment down, its partial up, then for tests the global margins down and the
-	// exact sums up.
+	// Run works on one fragment over a snapshot: the fragment down, its partial up, then for tests in mode margins totals down and exact
+	// sums up. A fragment of cells gives batches of rows instead.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunResponse], error)
-	// Feed follows the meta group by revision.
-	Feed(ctx context.Context, in *FeedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FeedEvent], error)
 }
 
 type peerClient struct {
@@ -58,10 +73,33 @@ func NewPeerClient(cc grpc.ClientConnInterface) PeerClient {
 	return &peerClient{cc}
 }
 
-func (c *peerClient) Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error) {
+func (c *peerClient) Propose(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProposeRequest, ProposeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ProposeResponse)
-	err := c.cc.Invoke(ctx, Peer_Propose_FullMethodName, in, out, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[0], Peer_Propose_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ProposeRequest, ProposeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ProposeClient = grpc.BidiStreamingClient[ProposeRequest, ProposeResponse]
+
+func (c *peerClient) Command(ctx context.Context, in *CommandRequest, opts ...grpc.CallOption) (*CommandResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommandResponse)
+	err := c.cc.Invoke(ctx, Peer_Command_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) CatchUp(ctx context.Context, in *CatchUpRequest, opts ...grpc.CallOption) (*CatchUpResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CatchUpResponse)
+	err := c.cc.Invoke(ctx, Peer_CatchUp_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +116,10 @@ func (c *peerClient) Prepare(ctx context.Context, in *PrepareRequest, opts ...gr
 	return out, nil
 }
 
-func (c *peerClient) Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotResponse, error) {
+func (c *peerClient) Open(ctx context.Context, in *OpenRequest, opts ...grpc.CallOption) (*OpenResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SnapshotResponse)
-	err := c.cc.Invoke(ctx, Peer_Snapshot_FullMethodName, in, out, cOpts...)
+	out := new(OpenResponse)
+	err := c.cc.Invoke(ctx, Peer_Open_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +130,55 @@ func (c *peerClient) Commit(ctx context.Context, in *CommitRequest, opts ...grpc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CommitResponse)
 	err := c.cc.Invoke(ctx, Peer_Commit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Abort(ctx context.Context, in *AbortRequest, opts ...grpc.CallOption) (*AbortResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AbortResponse)
+	err := c.cc.Invoke(ctx, Peer_Abort_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*OpenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenResponse)
+	err := c.cc.Invoke(ctx, Peer_Read_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TakeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Take_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TakeRequest, TakeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_TakeClient = grpc.ServerStreamingClient[TakeResponse]
+
+func (c *peerClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewResponse)
+	err := c.cc.Invoke(ctx, Peer_Renew_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +197,7 @@ func (c *peerClient) Release(ctx context.Context, in *ReleaseRequest, opts ...gr
 
 func (c *peerClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[0], Peer_Run_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Run_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -121,45 +208,36 @@ func (c *peerClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.Bid
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_RunClient = grpc.BidiStreamingClient[RunRequest, RunResponse]
 
-func (c *peerClient) Feed(ctx context.Context, in *FeedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FeedEvent], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Feed_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[FeedRequest, FeedEvent]{ClientStream: stream}
-	if err := x.ClientStream.SendMsg(in); err != nil {
-		return nil, err
-	}
-	if err := x.ClientStream.CloseSend(); err != nil {
-		return nil, err
-	}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_FeedClient = grpc.ServerStreamingClient[FeedEvent]
-
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
 //
-// Peer is what nodes of one cluster say to each other; both ends are of the same release or its neighbour. Raft has its own
-// transport on the same listener. Log entries travel in the form of proto/command/v1, fragments and partials in that of
-// docs/format/partials.md, as bytes.
+// Peer is what a node asks of the node that leads a shard: to count parts, to take part in snapshot rounds, to work on fragments. Both
+// ends are of the same release or its neighbour. Log entries travel as frames of proto/command/v1, fragments and their answers in the form
+// of docs/format/queries.md, as bytes.
 type PeerServer interface {
-	// Propose hands a part to the leader of its shard.
-	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
-	// Prepare, Commit and Release are the messages of a snapshot round.
+	// Propose hands parts to the leader of a shard, many at a time; answers come in any order.
+	Propose(grpc.BidiStreamingServer[ProposeRequest, ProposeResponse]) error
+	// Command proposes one command and waits until its answer may leave.
+	Command(context.Context, *CommandRequest) (*CommandResponse, error)
+	// CatchUp makes a shard apply the definition of a table.
+	CatchUp(context.Context, *CatchUpRequest) (*CatchUpResponse, error)
+	// Prepare, Open, Commit and Abort are the steps of a snapshot round, each for all shards of the round that the node leads.
 	Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error)
-	Snapshot(context.Context, *SnapshotRequest) (*SnapshotResponse, error)
+	Open(context.Context, *OpenRequest) (*OpenResponse, error)
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
+	Abort(context.Context, *AbortRequest) (*AbortResponse, error)
+	// Read opens a snapshot of one shard alone, which has passed the gate.
+	Read(context.Context, *ReadRequest) (*OpenResponse, error)
+	// Take has the leader of the meta group read several shards at one instant. It answers once, and holds the snapshots until the caller
+	// ends the stream.
+	Take(*TakeRequest, grpc.ServerStreamingServer[TakeResponse]) error
+	// A snapshot lives until its lease ends, it is released, or the connection that opened it is lost.
+	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
-	// Run works on one fragment over a snapshot: a fragment down, its partial up, then for tests the global margins down and the
-	// exact sums up.
+	// Run works on one fragment over a snapshot: the fragment down, its partial up, then for tests in mode margins totals down and exact
+	// sums up. A fragment of cells gives batches of rows instead.
 	Run(grpc.BidiStreamingServer[RunRequest, RunResponse]) error
-	// Feed follows the meta group by revision.
-	Feed(*FeedRequest, grpc.ServerStreamingServer[FeedEvent]) error
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -170,26 +248,41 @@ type PeerServer interface {
 // pointer dereference when methods are called.
 type UnimplementedPeerServer struct{}
 
-func (UnimplementedPeerServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
+func (UnimplementedPeerServer) Propose(grpc.BidiStreamingServer[ProposeRequest, ProposeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Propose not implemented")
+}
+func (UnimplementedPeerServer) Command(context.Context, *CommandRequest) (*CommandResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Command not implemented")
+}
+func (UnimplementedPeerServer) CatchUp(context.Context, *CatchUpRequest) (*CatchUpResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CatchUp not implemented")
 }
 func (UnimplementedPeerServer) Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prepare not implemented")
 }
-func (UnimplementedPeerServer) Snapshot(context.Context, *SnapshotRequest) (*SnapshotResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Snapshot not implemented")
+func (UnimplementedPeerServer) Open(context.Context, *OpenRequest) (*OpenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Open not implemented")
 }
 func (UnimplementedPeerServer) Commit(context.Context, *CommitRequest) (*CommitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Commit not implemented")
+}
+func (UnimplementedPeerServer) Abort(context.Context, *AbortRequest) (*AbortResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Abort not implemented")
+}
+func (UnimplementedPeerServer) Read(context.Context, *ReadRequest) (*OpenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedPeerServer) Take(*TakeRequest, grpc.ServerStreamingServer[TakeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Take not implemented")
+}
+func (UnimplementedPeerServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
 }
 func (UnimplementedPeerServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
 func (UnimplementedPeerServer) Run(grpc.BidiStreamingServer[RunRequest, RunResponse]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
-}
-func (UnimplementedPeerServer) Feed(*FeedRequest, grpc.ServerStreamingServer[FeedEvent]) error {
-	return status.Error(codes.Unimplemented, "method Feed not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -212,20 +305,45 @@ func RegisterPeerServer(s grpc.ServiceRegistrar, srv PeerServer) {
 	s.RegisterService(&Peer_ServiceDesc, srv)
 }
 
-func _Peer_Propose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ProposeRequest)
+func _Peer_Propose_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PeerServer).Propose(&grpc.GenericServerStream[ProposeRequest, ProposeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ProposeServer = grpc.BidiStreamingServer[ProposeRequest, ProposeResponse]
+
+func _Peer_Command_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommandRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PeerServer).Propose(ctx, in)
+		return srv.(PeerServer).Command(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Peer_Propose_FullMethodName,
+		FullMethod: Peer_Command_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServer).Propose(ctx, req.(*ProposeRequest))
+		return srv.(PeerServer).Command(ctx, req.(*CommandRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_CatchUp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CatchUpRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).CatchUp(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_CatchUp_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).CatchUp(ctx, req.(*CatchUpRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -248,20 +366,20 @@ func _Peer_Prepare_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Peer_Snapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SnapshotRequest)
+func _Peer_Open_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PeerServer).Snapshot(ctx, in)
+		return srv.(PeerServer).Open(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Peer_Snapshot_FullMethodName,
+		FullMethod: Peer_Open_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServer).Snapshot(ctx, req.(*SnapshotRequest))
+		return srv.(PeerServer).Open(ctx, req.(*OpenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -280,6 +398,71 @@ func _Peer_Commit_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PeerServer).Commit(ctx, req.(*CommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Abort_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Abort(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Abort_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Abort(ctx, req.(*AbortRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Read_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Read(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Read_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Read(ctx, req.(*ReadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Take_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TakeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Take(m, &grpc.GenericServerStream[TakeRequest, TakeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_TakeServer = grpc.ServerStreamingServer[TakeResponse]
+
+func _Peer_Renew_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Renew(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Renew_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Renew(ctx, req.(*RenewRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -309,17 +492,6 @@ func _Peer_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_RunServer = grpc.BidiStreamingServer[RunRequest, RunResponse]
 
-func _Peer_Feed_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(FeedRequest)
-	if err := stream.RecvMsg(m); err != nil {
-		return err
-	}
-	return srv.(PeerServer).Feed(m, &grpc.GenericServerStream[FeedRequest, FeedEvent]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_FeedServer = grpc.ServerStreamingServer[FeedEvent]
-
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -328,20 +500,36 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*PeerServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "Propose",
-			Handler:    _Peer_Propose_Handler,
+			MethodName: "Command",
+			Handler:    _Peer_Command_Handler,
+		},
+		{
+			MethodName: "CatchUp",
+			Handler:    _Peer_CatchUp_Handler,
 		},
 		{
 			MethodName: "Prepare",
 			Handler:    _Peer_Prepare_Handler,
 		},
 		{
-			MethodName: "Snapshot",
-			Handler:    _Peer_Snapshot_Handler,
+			MethodName: "Open",
+			Handler:    _Peer_Open_Handler,
 		},
 		{
 			MethodName: "Commit",
 			Handler:    _Peer_Commit_Handler,
+		},
+		{
+			MethodName: "Abort",
+			Handler:    _Peer_Abort_Handler,
+		},
+		{
+			MethodName: "Read",
+			Handler:    _Peer_Read_Handler,
+		},
+		{
+			MethodName: "Renew",
+			Handler:    _Peer_Renew_Handler,
 		},
 		{
 			MethodName: "Release",
@@ -350,15 +538,21 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 	},
 	Streams: []grpc.StreamDesc{
 		{
-			StreamName:    "Run",
-			Handler:       _Peer_Run_Handler,
+			StreamName:    "Propose",
+			Handler:       _Peer_Propose_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
 		{
-			StreamName:    "Feed",
-			Handler:       _Peer_Feed_Handler,
+			StreamName:    "Take",
+			Handler:       _Peer_Take_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Run",
+			Handler:       _Peer_Run_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "quipu/peer/v1/peer.proto",

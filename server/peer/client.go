@@ -1,0 +1,146 @@
+package peer
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/quipudb/quipu/proto/command/v1"
+	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// Client reaches the other nodes of the cluster. Close it.
+type Client struct {
+	dial func(ctx context.Context, node string) (net.Conn, error)
+	own  *Server
+	ctx  context.Context // of everything that runs in the background
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below
+	nodes  map[string]*Node
+	closed bool
+}
+
+// NewClient makes a client that dials nodes by their ids. own is this node's server, where snapshots lie that another node took of it; it
+// may be nil if this node never asks another one to Take.
+func NewClient(dial func(ctx context.Context, node string) (net.Conn, error), own *Server) *Client {
+	c := &Client{dial: dial, own: own, nodes: map[string]*Node{}}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends every connection. What is on its way fails with an outcome that is not known.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	nodes := c.nodes
+	c.nodes = nil
+	c.mu.Unlock()
+	c.stop()
+	for _, n := range nodes {
+		_ = n.conn.Close() // calls in flight fail
+	}
+	c.wg.Wait()
+}
+
+func (c *Client) goFunc(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.wg.Go(f)
+	return true
+}
+
+// Node is the node of an id. The connection is made when it is needed, and made again when it breaks.
+func (c *Client) Node(id string) (*Node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errcode.New(errcode.Closing, "the node is stopping")
+	}
+	if n := c.nodes[id]; n != nil {
+		return n, nil
+	}
+	conn, err := grpc.NewClient("passthrough:///"+id, grpc.WithTransportCredentials(insecure.NewCredentials()), // the layer brings TLS
+		grpc.WithContextDialer(c.dial), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveEvery, Timeout: aliveWait, PermitWithoutStream: true}),
+		grpc.WithIdleTimeout(0), grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: aliveWait,
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}))
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{id: id, client: c, conn: conn, service: peerv1.NewPeerClient(conn), parts: map[schema.ShardID]*partStream{}}
+	n.held.node = n
+	c.nodes[id] = n
+	return n, nil
+}
+
+// Node is another node. It is a participant of snapshot rounds, for the shards that it leads.
+type Node struct {
+	id      string
+	client  *Client
+	conn    *grpc.ClientConn
+	service peerv1.PeerClient
+	held    held
+
+	mu    sync.Mutex // guards parts
+	parts map[schema.ShardID]*partStream
+}
+
+// ID is the node's id.
+func (n *Node) ID() string { return n.id }
+
+// unreachable is the public error of a call that failed. What the node itself said stays as it is.
+func (n *Node) unreachable(err error) error {
+	if n.client.ctx.Err() != nil {
+		return errcode.New(errcode.Closing, "this node is stopping")
+	}
+	e := errcode.From(err)
+	if s, ok := status.FromError(err); ok && s.Code() == codes.Unavailable && len(s.Details()) == 0 {
+		return errcode.New(errcode.Unavailable, "node %s cannot be reached: %s", n.id, s.Message())
+	}
+	return e
+}
+
+// Command proposes a single command to a shard that the node leads.
+func (n *Node) Command(ctx context.Context, shard schema.ShardID, c command.Command) (any, error) {
+	frame, err := command.Encode(c)
+	if err != nil {
+		return nil, errcode.New(errcode.TooLarge, "%v does not fit into one log entry: %w", c.Kind(), err)
+	}
+	m, err := n.service.Command(ctx, &peerv1.CommandRequest{Shard: uint32(shard), Frame: frame})
+	if err != nil {
+		return nil, n.unreachable(err)
+	}
+	if err := failed(m.Failure); err != nil || m.Key == nil {
+		return nil, err
+	}
+	return router.KeyRecord{ID: m.Key.Id, Done: m.Key.Done, Response: m.Key.Response, Expires: m.Key.ExpiresMs}, nil
+}
+
+// CatchUp makes a shard that the node leads apply the definition of a table.
+func (n *Node) CatchUp(ctx context.Context, shard schema.ShardID, t *schema.Table) error {
+	frame, err := command.Encode(&command.SetTable{Table: *t})
+	if err != nil {
+		return errcode.New(errcode.TooLarge, "table %q does not fit into one log entry: %w", t.Name.Table, err)
+	}
+	m, err := n.service.CatchUp(ctx, &peerv1.CatchUpRequest{Shard: uint32(shard), Table: frame})
+	if err != nil {
+		return n.unreachable(err)
+	}
+	return failed(m.Failure)
+}
