@@ -12,8 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/rpc"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/server/transport/transporttest"
 	"github.com/quipudb/quipu/storage"
@@ -417,5 +420,84 @@ func TestJoinThatDiedGoesOn(t *testing.T) {
 		if n := c.start("b"); n.id.Node != half.Node || n.id.Cluster != c.nodes["a"].id.Cluster {
 			t.Errorf("identity %+v, was %+v", n.id, half)
 		}
+	})
+}
+
+// rows are the first results of a statement, as text.
+type rows struct{ text []string }
+
+func (r *rows) Columns([]*apiv1.ResultColumn) error { return nil }
+func (r *rows) End(*apiv1.QueryEnd) error           { return nil }
+
+func (r *rows) Row(values []plan.Value) error {
+	r.text = append(r.text, fmt.Sprint(values))
+	return nil
+}
+
+// sql runs a statement at a node.
+func (c *cluster) sql(name, text string) []string {
+	c.t.Helper()
+	var r rows
+	if err := c.nodes[name].queries().Query(c.t.Context(), &rpc.Query{Principal: "local", Database: "quipu", SQL: text}, &r); err != nil {
+		c.t.Fatalf("%s: %s: %v", name, text, err)
+	}
+	return r.text
+}
+
+// Batches go to any node, are tried again elsewhere under their stamps when a node dies, and each counts once.
+func TestAnyNodeTakesAnyRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		c.wait("the leaders are spread", func() bool {
+			return c.leader(1) != nil && c.leader(2) != nil && c.leader(3) != nil && (c.leader(1) != c.leader(2) || c.leader(2) != c.leader(3))
+		})
+		createTable(t, c.nodes["c"])
+		s, err := c.nodes["b"].OpenSession(t.Context(), "local", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(0)
+		write := func(seq uint64, names ...string) {
+			t.Helper()
+			b := batch(s.ID, seq, int64(seq), 2, 3, 4, 5, 6, 7, 8)
+			want += int64(seq) + 2 + 3 + 4 + 5 + 6 + 7 + 8
+			name := names[int(seq)%len(names)]
+			res, err := c.nodes[name].Write(t.Context(), b)
+			if err != nil || len(res.Refused) > 0 {
+				t.Fatalf("batch %d at %s: %+v, %v", seq, name, res, err)
+			}
+			again := names[int(seq+1)%len(names)]
+			res, err = c.nodes[again].Write(t.Context(), b)
+			if err != nil || len(res.Refused) > 0 || !res.Receipts[0].Duplicate {
+				t.Fatalf("batch %d again at %s: %+v, %v", seq, again, res, err)
+			}
+		}
+		for seq := range uint64(60) {
+			switch {
+			case seq < 20:
+				write(seq+1, "a", "b", "c")
+			case seq == 20:
+				c.kill("b")
+				fallthrough
+			case seq < 40:
+				write(seq+1, "a", "c")
+			case seq == 40:
+				c.start("b")
+				fallthrough
+			default:
+				write(seq+1, "a", "b", "c")
+			}
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			if got := c.sql(name, "SELECT sum(count) FROM admissions"); !slices.Equal(got, []string{fmt.Sprintf("[%d]", want)}) {
+				t.Errorf("the sum at %s is %v, want %d", name, got, want)
+			}
+			if got := c.sql(name, "SELECT dept, sum(count) FROM admissions GROUP BY dept"); len(got) != 4 {
+				t.Errorf("departments at %s: %v", name, got)
+			}
+		}
+		c.waitEqual()
 	})
 }

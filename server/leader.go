@@ -124,11 +124,3 @@ func (n *Node) roundShard(id schema.ShardID) (rounds.Leader, error) {
 	}
 	return nil, notHere(id)
 }
-
-// participant is who speaks for a shard in a snapshot round.
-func (n *Node) participant(id schema.ShardID) (rounds.Participant, error) {
-	if n.local(id) != nil {
-		return n.here, nil
-	}
-	return nil, notHere(id)
-}

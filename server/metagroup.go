@@ -9,7 +9,6 @@ import (
 	"github.com/quipudb/quipu/fsm/meta"
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
-	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/router"
 	"github.com/quipudb/quipu/server/rpc"
 	"github.com/quipudb/quipu/server/transport"
@@ -89,24 +88,6 @@ func (n *Node) proposeMeta(ctx context.Context, c command.Command) (*meta.Result
 	return r, nil
 }
 
-// Propose hands a part to the leader of its shard.
-func (n *Node) Propose(id schema.ShardID, p *replica.Part) router.Pending {
-	s := n.local(id)
-	if s == nil {
-		return replica.Refused(notHere(id))
-	}
-	return s.proposer.Propose(p)
-}
-
-// Command proposes a single command to a shard.
-func (n *Node) Command(ctx context.Context, id schema.ShardID, c command.Command) (any, error) {
-	s := n.local(id)
-	if s == nil {
-		return nil, notHere(id)
-	}
-	return s.command(ctx, c)
-}
-
 func notHere(id schema.ShardID) error {
 	return errcode.New(errcode.NotLeader, "this node has no replica of shard %d", id).After(50 * time.Millisecond)
 }
@@ -118,6 +99,9 @@ func (n *Node) CatchUp(ctx context.Context, id schema.ShardID, _ *schema.Table) 
 
 // keyRecord reads a shard's answer to KeyBegin and KeyFinish.
 func keyRecord(answer any) (router.KeyRecord, error) {
+	if r, ok := answer.(router.KeyRecord); ok { // of another node, which has read it
+		return r, nil
+	}
 	r, ok := answer.(*counter.KeyResult)
 	if !ok {
 		return router.KeyRecord{}, fmt.Errorf("server: a shard answered a key with a %T", answer)

@@ -20,6 +20,7 @@ import (
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/membership"
+	"github.com/quipudb/quipu/server/peer"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/router"
@@ -41,9 +42,13 @@ type Node struct {
 	book     *book
 	listener net.Listener     // of peers; nil: none
 	admin    *transport.Layer // of the membership service
+	requests *transport.Layer // of server/peer
 	peers    *membership.Client
 	services []*grpc.Server
 	served   sync.WaitGroup // of services
+	shardsOf *peer.Client   // shards that other nodes lead
+	forward  *peer.Server   // shards that this node leads, for the others
+	several  atomic.Bool    // the cluster has other nodes
 
 	meta    *replica.Replica
 	machine *meta.Machine // of the meta group
@@ -235,13 +240,13 @@ func (n *Node) bootstrap(ctx context.Context) error {
 
 // assemble makes what stands on the groups.
 func (n *Node) assemble(ctx context.Context) error {
-	n.here = &rounds.Local{Shard: n.roundShard}
 	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: n.participant})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
 	if err := ctx.Err(); err != nil { // before anything runs in the background
 		return err
 	}
+	n.warn(ctx, "the addresses of other nodes could not be kept", n.keepBook())
 	background, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	for _, run := range []func(context.Context){n.followFeed, n.followNew, n.retain, n.watchDisk, n.own.keep, n.announce, n.control} {
@@ -293,6 +298,12 @@ func (n *Node) handOver() {
 func (n *Node) closeGroups() error {
 	for _, s := range n.services {
 		s.Stop()
+	}
+	if n.forward != nil {
+		n.forward.Stop()
+	}
+	if n.shardsOf != nil {
+		n.shardsOf.Close()
 	}
 	n.served.Wait()
 	if n.peers != nil {

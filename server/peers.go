@@ -13,7 +13,9 @@ import (
 	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/membership"
+	"github.com/quipudb/quipu/server/peer"
 	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/transport"
 )
 
@@ -58,6 +60,12 @@ func (n *Node) openPeers() error {
 		return err
 	}
 	n.peers = membership.NewClient(n.admin)
+	n.here = &rounds.Local{Shard: n.roundShard}
+	n.forward = peer.NewServer(host{n.here, n}, peer.Options{Logger: n.cfg.Logger})
+	if n.requests, err = n.mux.Open(transport.Forward, transport.Meta); err != nil {
+		return err
+	}
+	n.shardsOf = peer.NewClient(n.requests.DialContext, n.forward)
 	return nil
 }
 
@@ -69,6 +77,7 @@ func (n *Node) servePeers() error {
 	}
 	n.serve(membership.NewServer(memberService{n: n}, n.cfg.Logger), n.admin)
 	n.serve(membership.NewEntrance(entrance{n: n}, n.cfg.Logger), door)
+	n.served.Go(func() { _ = n.forward.Serve(n.requests) }) // ends with Stop
 	return nil
 }
 
@@ -269,6 +278,7 @@ func (n *Node) keepBook() error {
 			nodes[r.ID] = r.PeerAddr
 		}
 	}
+	n.several.Store(len(nodes) > 0)
 	if len(nodes) == 0 {
 		return nil
 	}

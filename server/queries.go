@@ -115,7 +115,7 @@ func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapsho
 			return nil, err
 		}
 	}
-	cut, err := d.n.rounds.Take(ctx, r.Shards)
+	cut, err := d.n.take(ctx, r.Shards)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,10 @@ func (d engineDoors) waitFor(ctx context.Context, receipt string) error {
 		}
 		s := d.n.local(schema.ShardID(id))
 		if s == nil {
-			return notHere(schema.ShardID(id))
+			continue
+		}
+		if _, err := s.replica.Leading(); err != nil {
+			continue // its leader's snapshot has everything that was acknowledged, the receipt's entry among it
 		}
 		if at > s.replica.CommitIndex() {
 			return errcode.New(errcode.ReceiptOfOther, "shard %d has not reached index %d: the receipt is of another cluster or incarnation", id, at)

@@ -1,0 +1,214 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/peer"
+	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/rounds"
+	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/server/transport"
+	"github.com/quipudb/quipu/storage/schema"
+)
+
+// host is this node as the others use it, through server/peer.
+type host struct {
+	*rounds.Local
+	n *Node
+}
+
+var _ peer.Host = host{}
+
+// Node is this node's id.
+func (h host) Node() string { return h.n.id.Node }
+
+// Take reads shards at one instant. A node that does not lead the meta group says who does.
+func (h host) Take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
+	if _, err := h.n.meta.Leading(); err != nil {
+		return nil, &peer.NotLeader{Leader: h.n.meta.Leader(), Err: errcode.New(errcode.NotLeader, "node %s does not lead the meta group: %w", h.n.id.Node, err)}
+	}
+	return h.n.rounds.Take(ctx, shards)
+}
+
+// Shard finds a shard that has a replica here.
+func (h host) Shard(id schema.ShardID) (peer.Shard, error) {
+	if s := h.n.local(id); s != nil {
+		return hostShard{h.n, s}, nil
+	}
+	return nil, notHere(id)
+}
+
+// hostShard is a shard for other nodes.
+type hostShard struct {
+	n *Node
+	s *shard
+}
+
+// Propose takes a part on its way.
+func (h hostShard) Propose(p *replica.Part) router.Pending { return h.s.proposer.Propose(p) }
+
+// Leader is who leads the shard, as far as this node knows.
+func (h hostShard) Leader() string { return h.s.replica.Leader() }
+
+// Command proposes a command. Only keys have an answer that travels.
+func (h hostShard) Command(ctx context.Context, c command.Command) (any, error) {
+	answer, err := h.s.command(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Kind() {
+	case command.KindKeyBegin, command.KindKeyFinish:
+		return keyRecord(answer)
+	}
+	return nil, nil
+}
+
+// CatchUp makes the shard apply the definition of a table, once this node knows it.
+func (h hostShard) CatchUp(ctx context.Context, t *schema.Table) error {
+	if _, err := h.s.replica.Leading(); err != nil {
+		return err
+	}
+	if known, ok := h.n.machine.View().Table(t.ID); !ok || known.Version < t.Version {
+		if err := h.n.Refresh(ctx); err != nil {
+			return err
+		}
+	}
+	return h.s.followView(ctx, h.n.view)
+}
+
+// take reads shards at one instant: of one shard its leader does, of several the leader of the meta group. A failed try has shown nothing to
+// anybody, so it is made again for as long as an election takes.
+func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
+	var cut *rounds.Cut
+	err := n.persist(ctx, func() (err error) {
+		if len(shards) == 1 {
+			cut, err = n.rounds.Take(ctx, shards)
+			return err
+		}
+		cut, err = atLeader(ctx, n, transport.Meta, func() (*rounds.Cut, error) { return n.rounds.Take(ctx, shards) },
+			func(node string) (*rounds.Cut, error) {
+				p, err := n.shardsOf.Node(node)
+				if err != nil {
+					return nil, err
+				}
+				return p.Take(ctx, shards)
+			})
+		return err
+	})
+	return cut, err
+}
+
+// persist tries again what failed because a leader has changed or cannot be reached, for as long as an election takes. What it tries must be
+// harmless twice. The only node of a cluster has nobody else to try.
+func (n *Node) persist(ctx context.Context, try func() error) error {
+	err := try()
+	if err == nil || !n.several.Load() {
+		return err
+	}
+	for until := time.Now().Add(leaderTimeouts * n.cfg.Peer.Timeout); passing(err) && time.Now().Before(until); {
+		if pause(ctx, leaderPause) != nil {
+			return err
+		}
+		if err = try(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// passing says that an error may go away when another node leads.
+func passing(err error) bool {
+	return errors.Is(err, errNotLeader) || errors.Is(err, errUnavailable)
+}
+
+var errUnavailable = errcode.New(errcode.Unavailable, "") // for errors.Is
+
+// delivery is a part on its way to the leader of its shard, whoever that is. A part whose outcome is not known, or that was not taken, is
+// sent again under its stamp, which finds out whether it was counted.
+type delivery struct {
+	n     *Node
+	shard schema.ShardID
+	part  *replica.Part
+	first router.Pending
+}
+
+// Propose hands a part to the leader of its shard, here or elsewhere.
+func (n *Node) Propose(id schema.ShardID, p *replica.Part) router.Pending {
+	if !n.several.Load() {
+		if s := n.local(id); s != nil {
+			return s.proposer.Propose(p)
+		}
+	}
+	return &delivery{n: n, shard: id, part: p, first: n.send(context.Background(), id, p)}
+}
+
+// Done is closed when the first attempt has ended.
+func (d *delivery) Done() <-chan struct{} { return d.first.Done() }
+
+// Counted gives, after Done, the outcome of a part that was counted. If it says no, Wait gives the answer, and may have to send it again.
+func (d *delivery) Counted() (replica.Outcome, bool) { return d.first.Counted() }
+
+// Wait gives the part's answer.
+func (d *delivery) Wait(ctx context.Context) (out replica.Outcome, err error) {
+	pending := d.first
+	err = d.n.persist(ctx, func() error {
+		if pending == nil {
+			pending = d.n.send(ctx, d.shard, d.part)
+		}
+		out, err = pending.Wait(ctx)
+		pending = nil
+		return err
+	})
+	return out, err
+}
+
+// send proposes a part at the node that leads its shard now, as far as this one knows.
+func (n *Node) send(ctx context.Context, id schema.ShardID, p *replica.Part) router.Pending {
+	node := n.leader(ctx, transport.Shard(id))
+	if s := n.local(id); s != nil && (node == n.id.Node || node == "") {
+		return s.proposer.Propose(p) // it refuses what it cannot propose
+	}
+	if node == "" {
+		return replica.Refused(notHere(id))
+	}
+	remote, err := n.shardsOf.Node(node)
+	if err != nil {
+		return replica.Refused(err)
+	}
+	return remote.Propose(id, p)
+}
+
+// Command proposes a single command to the leader of a shard.
+func (n *Node) Command(ctx context.Context, id schema.ShardID, c command.Command) (any, error) {
+	return atLeader(ctx, n, transport.Shard(id), func() (any, error) {
+		s := n.local(id)
+		if s == nil {
+			return nil, notHere(id)
+		}
+		return s.command(ctx, c)
+	}, func(node string) (any, error) {
+		remote, err := n.shardsOf.Node(node)
+		if err != nil {
+			return nil, err
+		}
+		return remote.Command(ctx, id, c)
+	})
+}
+
+// participant is who speaks for a shard in a snapshot round.
+func (n *Node) participant(id schema.ShardID) (rounds.Participant, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Peer.Timeout)
+	defer cancel()
+	switch node := n.leader(ctx, transport.Shard(id)); {
+	case node == n.id.Node, node == "" && n.local(id) != nil:
+		return n.here, nil // it refuses what it does not lead
+	case node == "":
+		return nil, notHere(id)
+	default:
+		return n.shardsOf.Node(node)
+	}
+}
