@@ -132,3 +132,64 @@ func TestThreeProcessesAreOneCluster(t *testing.T) {
 		return err == nil && strings.Contains(out, id(t, second)+",draining,true,0,")
 	})
 }
+
+// total sums a table. An error is the caller's to judge: while nobody leads there may be one.
+func total(ctx context.Context, cl *client.Client, table string) (sum int64, err error) {
+	rows, err := cl.Query(ctx, "SELECT sum(count) FROM "+table)
+	if err != nil {
+		return 0, err
+	}
+	for rows.Next() {
+		sum, _ = rows.Values()[0].(int64)
+	}
+	return sum, rows.Err()
+}
+
+// A writer at one node goes on while the founder, which leads everything, is killed; what it wrote is counted once, whoever is asked.
+func TestClusterSurvivesItsFounder(t *testing.T) {
+	c := startCluster(t, 3, "--shards", "2")
+	second, third := c.nodes[1].open(), c.nodes[2].open()
+	c.untilVoters(second, 3)
+	if _, err := second.Exec(t.Context(), "CREATE TABLE seen (writer text, cell text)"); err != nil {
+		t.Fatal(err)
+	}
+	w := &writer{name: "w", ledger: map[string]int64{}}
+	w.c = c.nodes[1].open(client.WithHooks(w.hooks()))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- w.fill(ctx, "seen", 1) }()
+	seen := func(more int64) {
+		t.Helper()
+		var first int64
+		c.until("writes go on", func(ctx context.Context) bool {
+			sum, err := total(ctx, third, "seen")
+			if err == nil && first == 0 {
+				first = sum
+			}
+			return err == nil && first > 0 && sum >= first+more
+		})
+	}
+	seen(1000)
+	c.nodes[0].kill()
+	seen(1000)
+	c.nodes[0].start()
+	first := c.nodes[0].open()
+	seen(1000)
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.lost.Load(); n > 0 {
+		t.Errorf("%d batches were refused or have an unknown outcome", n)
+	}
+	c.untilVoters(first, 3)
+	for i, cl := range []*client.Client{first, second, third} {
+		for _, wrong := range compare(counts(t, cl, "seen", "writer,cell"), w.ledger) {
+			t.Errorf("node %d: %s", i+1, wrong)
+		}
+	}
+}
