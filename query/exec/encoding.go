@@ -228,7 +228,7 @@ func (r *reader) test(s *Share, a *plan.Aggregate) {
 	case shareMargins:
 		s.Margins = r.margins(a.Maxima())
 	case shareCells:
-		s.Cells = r.cells(len(a.Cats))
+		s.Cells = r.cells(a.CellDims())
 	case shareSums:
 		s.Null, s.Sums = r.Varint(), a.NewSums(nil)
 		r.blob(s.Sums)

@@ -28,7 +28,7 @@ type Test struct {
 	Doc     string
 	Example string
 
-	// reshape turns the cells of the categories into those that are tested; nil: they are the same.
+	// reshape turns the cells of the categories into those of the two-way table that is tested; nil: they are the same.
 	reshape func(*Cells) *Cells
 	// whole lists the categories whose dimensions, with those of GROUP BY, must hold the partition key for terms and sums to be added up
 	// shard by shard. Sums with an empty list add up however cells are cut.
@@ -257,6 +257,14 @@ func (a *Aggregate) Plain() bool { return a.Test.reshape == nil && len(a.Cats) =
 // Streams says whether the test can be computed in two passes over cells that are those of the table, with nothing kept for each cell.
 func (a *Aggregate) Streams() bool {
 	return a.Kinds() != 0 && !a.Maxima() && a.Plain() && (a.Mode == ModeLocal || a.Mode == ModeMargins)
+}
+
+// CellDims is the number of dimensions of the cells that are tested.
+func (a *Aggregate) CellDims() int {
+	if a.Test.reshape != nil {
+		return 2
+	}
+	return len(a.Cats)
 }
 
 // Reshape gives the cells that are tested.
