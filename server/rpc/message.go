@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"unicode/utf8"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
@@ -8,6 +9,7 @@ import (
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // message is one message of a write stream as it was received: a request and those that came with it.
@@ -28,13 +30,17 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	if m.size = data.Len(); m.size <= fastBytesMax {
-		if m.requests = decodeRequests(data.Materialize()); m.requests != nil {
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	b := buf.ReadOnlyData()
+	m.size = len(b)
+	if n := countRequests(b); n > 0 && n <= fastRequestsMax && len(b) <= n*fastBytesMax {
+		if m.requests = decodeRequests(bytes.Clone(b), n); m.requests != nil {
 			return nil
 		}
 	}
 	first := new(apiv1.WriteRequest)
-	if err := c.CodecV2.Unmarshal(data, first); err != nil {
+	if err := proto.Unmarshal(b, first); err != nil {
 		return err
 	}
 	m.requests = append(make([]*apiv1.WriteRequest, 0, 1+len(first.More)), first)
@@ -45,10 +51,26 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // Bounds of a message that is decoded by hand. The memory of one is let go when the last of its requests is answered.
 const (
-	fastBytesMax    = 128 << 10
+	fastBytesMax    = 1 << 10 // of a request, on average
 	fastRequestsMax = 256
 	fastColumns     = 8 // of a request
 )
+
+// countRequests is the number of requests in a message, or 0 if it is damaged.
+func countRequests(b []byte) int {
+	n := 1
+	for len(b) > 0 {
+		field, _, size := protowire.ConsumeField(b)
+		if size < 0 {
+			return 0
+		}
+		if field == 5 {
+			n++
+		}
+		b = b[size:]
+	}
+	return n
+}
 
 // fastRequest is the memory of one request.
 type fastRequest struct {
@@ -60,23 +82,9 @@ type fastRequest struct {
 	lengths  [fastColumns]uint32
 }
 
-// decodeRequests decodes the requests of a message, which then stand on b. Nil means that they are not of the common form, which is not
+// decodeRequests decodes the n requests of a message, which then stand on b. Nil means that they are not of the common form, which is not
 // to say that they are wrong: every field once, known and of its usual wire type, one row each, no idempotency key.
-func decodeRequests(b []byte) []*apiv1.WriteRequest {
-	n := 1
-	for rest := b; len(rest) > 0; {
-		field, _, size := protowire.ConsumeField(rest)
-		if size < 0 {
-			return nil
-		}
-		if field == 5 {
-			n++
-		}
-		rest = rest[size:]
-	}
-	if n > fastRequestsMax {
-		return nil
-	}
+func decodeRequests(b []byte, n int) []*apiv1.WriteRequest {
 	d := fastDecoder{memory: make([]fastRequest, n), requests: make([]*apiv1.WriteRequest, 1, n)}
 	d.requests[0] = &d.memory[0].request
 	if !d.request(b, &d.memory[0]) {
