@@ -123,6 +123,9 @@ func (s *sender) waitRoom(ctx context.Context) error {
 func (s *sender) enqueue(r *request) *Pending {
 	r.pending.r, r.s = r, s
 	r.size = r.batch.bytes() + 256
+	if r.body != nil {
+		r.batch.dims = nil // the body has them
+	}
 	s.mu.Lock()
 	s.bytes += r.size
 	s.queue = append(s.queue, r)
@@ -520,7 +523,7 @@ func (s *sender) push(st grpc.ClientStream, together bool) (due time.Time, err e
 		sent := 0
 		for _, r := range s.batch {
 			if r.body == nil {
-				r.body = r.batch.encode(r.table)
+				r.body, r.batch.dims = r.batch.encode(r.table), nil
 			}
 			if r.attempts == 1 {
 				sent += len(r.body) + stampMin
