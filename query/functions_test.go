@@ -48,6 +48,9 @@ func TestExamples(t *testing.T) {
 	for _, s := range plan.Scalars() {
 		run(s.Name, s.Example())
 	}
+	for name, text := range plan.Numbers() {
+		run(name, text)
+	}
 }
 
 // TestModesAgree holds that every test gives the same bits however its tables lie on shards and however its work is cut, in groups, too.

@@ -81,7 +81,7 @@ var (
 )
 
 func registerAll() struct{} {
-	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, timeFunctions, castFunctions, arrayFunctions} {
+	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, timeFunctions, castFunctions, arrayFunctions, statFunctions} {
 		for _, f := range list {
 			functionsByName[f.Name] = append(functionsByName[f.Name], f)
 			functionsBySignature[f.Signature()] = f

@@ -54,6 +54,11 @@ func FunctionsReference() string {
 			}
 		}
 	}
+	b.WriteString("### Functions of numbers\n\n| Function | Gives | Example |\n|---|---|---|\n")
+	for _, n := range numerics {
+		fmt.Fprintf(&b, "| `%s(%s)` | %s | `%s` |\n", n.name, n.args, n.doc, n.example)
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 

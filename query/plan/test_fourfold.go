@@ -90,9 +90,7 @@ var fourfoldTests = []*Test{
 			if err != nil {
 				return nil, err
 			}
-			method := map[string]stats.ProportionMethod{"wilson": stats.Wilson, "clopper_pearson": stats.ClopperPearson, "jeffreys": stats.Jeffreys,
-				"agresti_coull": stats.AgrestiCoull, "wald": stats.WaldProportion}[a.option("method").Text()]
-			m, err := stats.Proportion(x, n, a.option("level").Float(), method)
+			m, err := stats.Proportion(x, n, a.option("level").Float(), proportionMethods[a.option("method").Text()])
 			low, high := limits(m)
 			return []Value{measureValue(m), low, high, sizeValue(x), sizeValue(n)}, err
 		},
