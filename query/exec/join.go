@@ -21,7 +21,7 @@ func (e *Env) join(ctx context.Context, n *plan.Join, emit Emit) error {
 	}
 	t, held, err := e.joinTable(ctx, n)
 	defer func() { e.Options.Memory.Shrink(held) }()
-	if err != nil {
+	if err != nil || len(t.rows) == 0 && (n.Kind == plan.InnerJoin || n.Kind == plan.RightJoin) {
 		return err
 	}
 	width := len(n.L.Columns())
