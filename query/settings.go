@@ -33,6 +33,7 @@ var known = []setting{
 	{"quipu.read_consistency", "strict", "strict, linearizable, session or stale", oneOf("strict", "linearizable", "session", "stale")},
 	{"search_path", "public", "schemas; tables are in public", nil},
 	{"server_version", "15.0 (quipu 0.1)", "read only", readOnly},
+	{"server_version_num", "150000", "read only", readOnly},
 	{"standard_conforming_strings", "on", "always on", oneOf("on")},
 	{"statement_timeout", "0", "time of one statement; 0 has no bound of its own", isSpan},
 	{"timezone", "UTC", "always UTC", oneOf("UTC", "utc", "Etc/UTC", "GMT")},

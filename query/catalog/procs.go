@@ -46,6 +46,17 @@ func (p *proc) result() string {
 	return s
 }
 
+// typeFunctions are what pg_type names as the input and output of its types. Nobody can call them; drivers join pg_type with them.
+func typeFunctions() []string {
+	out := []string{"array_in", "array_out", "array_recv", "array_send", "array_subscript_handler", "array_typanalyze"}
+	for _, t := range pgTypes {
+		for _, end := range []string{"in", "out", "recv", "send"} {
+			out = append(out, t.name+end)
+		}
+	}
+	return out
+}
+
 // procs lists the functions that can be called.
 func (c *Catalog) procs() []proc {
 	var out []proc
@@ -60,6 +71,9 @@ func (c *Catalog) procs() []proc {
 			seen[p.oid] = true
 			out = append(out, p)
 		}
+	}
+	for _, name := range typeFunctions() {
+		out = append(out, proc{FunctionInfo: plan.FunctionInfo{Name: name, Result: plan.Text}, space: "pg_catalog", oid: procOID(name)})
 	}
 	for _, f := range plan.FunctionList() {
 		add(f)
