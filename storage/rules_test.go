@@ -197,7 +197,12 @@ func TestStepsAreBoundedWhereBlocksAreReadBack(t *testing.T) {
 	if n := s.StepCells(); n != 819 {
 		t.Errorf("%d cells a step in a large table that is not in memory", n)
 	}
-	s.memory.budget = 1 << 30
+}
+
+func TestStepsAreNotBoundedWhereThereIsRoom(t *testing.T) {
+	s := mustOpen(t, Options{FS: vfs.NewMem(), Memory: NewMemory(1 << 30)})
+	defer mustClose(t, s)
+	s.extent.Store(stepBytesMin + 1)
 	if n := s.StepCells(); n != math.MaxInt {
 		t.Errorf("%d cells a step with room", n)
 	}
