@@ -70,6 +70,7 @@ type Replica struct {
 
 	notify chan bool
 	life   context.Context // ends with Close
+	down   chan struct{}   // closed when raft has ended: a future that has no answer then gets none
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	halted atomic.Pointer[error]
@@ -93,7 +94,7 @@ func Open(o Options) (_ *Replica, err error) {
 	if o.CommitTimeout == 0 {
 		o.CommitTimeout = 5 * time.Millisecond
 	}
-	r := &Replica{o: o, log: o.Logger.With("group", o.Group.String()), notify: make(chan bool, 16), led: make(chan struct{})}
+	r := &Replica{o: o, log: o.Logger.With("group", o.Group.String()), notify: make(chan bool, 16), led: make(chan struct{}), down: make(chan struct{})}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -238,6 +239,7 @@ func (r *Replica) Close() error {
 		_ = c.Close() // a state that is being received would hold up the end; raft closes the transport again and says what is wrong
 	}
 	err := r.raft.Shutdown().Error()
+	close(r.down)
 	close(r.notify)
 	r.wg.Wait()
 	return errors.Join(err, r.closeStores())
@@ -350,13 +352,26 @@ func (r *Replica) apply(c command.Command) (any, uint64, error) {
 		return nil, 0, errcode.New(errcode.TooLarge, "%v does not fit into one log entry: %w", c.Kind(), err)
 	}
 	f := r.Apply(data)
-	if err := f.Error(); err != nil {
+	if err := r.await(f); err != nil {
 		return nil, 0, outcome(err)
 	}
 	if err, ok := f.Response().(error); ok && (errors.Is(err, fsm.ErrHalted) || errors.Is(err, fsm.ErrSkipped)) {
 		return nil, 0, errcode.New(errcode.Closing, "the node is stopping: %w", err)
 	}
 	return f.Response(), f.Index(), nil
+}
+
+// await waits for the outcome of an entry. What raft has in its queue when it is shut down is never answered: that is outcome unknown. (The
+// proposer needs no such care: it is closed, and its entries answered, while raft runs.)
+func (r *Replica) await(f Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-r.down:
+		return raft.ErrRaftShutdown
+	}
 }
 
 // Apply puts an encoded entry into the log.
