@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,7 +56,7 @@ type host struct {
 	mux  *transport.Mux
 	r    *Replica
 	now  func() time.Time
-	term uint64 // what Confirm says instead of the replica's term, if not 0
+	term atomic.Uint64 // what Confirm says instead of the replica's term, if not 0
 }
 
 // newGroup makes a group of one voter, a, on a network in memory.
@@ -75,8 +76,8 @@ func (h *host) confirm(from string, g *group) (Vote, error) {
 		return Vote{}, errors.New("not a member")
 	}
 	v := h.r.Vote()
-	if h.term != 0 {
-		v.Term = h.term
+	if term := h.term.Load(); term != 0 {
+		v.Term = term
 	}
 	return v, nil
 }
@@ -170,7 +171,8 @@ func (g *group) waitLeader(of ...string) (leader string) {
 	return leader
 }
 
-// grow makes the hosts named voters.
+// grow makes the hosts named voters. It returns when each of them knows all of them: a voter refuses its vote to one that it knows as a
+// learner only.
 func (g *group) grow(leader string, ids ...string) {
 	g.t.Helper()
 	r := g.hosts[leader].r
@@ -184,6 +186,7 @@ func (g *group) grow(leader string, ids ...string) {
 			g.t.Fatal(err)
 		}
 	}
+	g.waitEqual(append(ids, leader)...)
 }
 
 // waitEqual waits until the hosts have applied the same, and compares their states.
@@ -373,7 +376,8 @@ func TestVoterOfALaterTermRefutesTheLeader(t *testing.T) {
 		g := newGroup(t, Options{})
 		defer g.stopAll()
 		g.grow("a", "b", "c")
-		g.hosts["b"].term, g.hosts["c"].term = 1000, 1000
+		g.hosts["b"].term.Store(1000)
+		g.hosts["c"].term.Store(1000)
 		if _, _, err := g.hosts["a"].r.ReadIndex(t.Context()); !errors.Is(err, errcode.New(errcode.NotLeader, "")) {
 			t.Errorf("error %v, want NOT_LEADER", err)
 		}
