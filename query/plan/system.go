@@ -49,7 +49,7 @@ func FunctionList() []FunctionInfo {
 	for _, name := range functionNames() {
 		list := functionsByName[name]
 		for _, f := range list {
-			out = append(out, FunctionInfo{Name: name, Args: f.Args, More: f.More, Result: f.Result})
+			out = append(out, FunctionInfo{Name: name, Args: f.Args, More: f.More, Result: f.Result, Own: slices.Contains(statFunctions, f)})
 		}
 		test, scalar := testsByName[name], scalarsByName[name]
 		switch {
