@@ -67,19 +67,6 @@ func (h hostShard) Command(ctx context.Context, c command.Command) (any, error) 
 	return nil, nil
 }
 
-// CatchUp makes the shard apply the definition of a table, once this node knows it.
-func (h hostShard) CatchUp(ctx context.Context, t *schema.Table) error {
-	if _, err := h.s.replica.Leading(); err != nil {
-		return err
-	}
-	if known, ok := h.n.machine.View().Table(t.ID); !ok || known.Version < t.Version {
-		if err := h.n.Refresh(ctx); err != nil {
-			return err
-		}
-	}
-	return h.s.followView(ctx, h.n.view)
-}
-
 // take reads shards at one instant: of one shard its leader does, of several the leader of the meta group. A failed try has shown nothing to
 // anybody, so it is made again for as long as an election takes.
 func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {

@@ -131,16 +131,3 @@ func (n *Node) Command(ctx context.Context, shard schema.ShardID, c command.Comm
 	}
 	return router.KeyRecord{ID: m.Key.Id, Done: m.Key.Done, Response: m.Key.Response, Expires: m.Key.ExpiresMs}, nil
 }
-
-// CatchUp makes a shard that the node leads apply the definition of a table.
-func (n *Node) CatchUp(ctx context.Context, shard schema.ShardID, t *schema.Table) error {
-	frame, err := command.Encode(&command.SetTable{Table: *t})
-	if err != nil {
-		return errcode.New(errcode.TooLarge, "table %q does not fit into one log entry: %w", t.Name.Table, err)
-	}
-	m, err := n.service.CatchUp(ctx, &peerv1.CatchUpRequest{Shard: uint32(shard), Table: frame})
-	if err != nil {
-		return n.unreachable(err)
-	}
-	return failed(m.Failure)
-}

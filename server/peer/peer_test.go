@@ -29,17 +29,15 @@ type fakeShard struct {
 	mu       sync.Mutex // guards the fields below
 	parts    []*replica.Part
 	commands []command.Command
-	tables   []*schema.Table
 	answer   func(p *replica.Part) (replica.Outcome, error)
 	wait     chan struct{} // parts are answered when it is closed; nil: at once
-	err      error         // of commands, definitions and rounds
+	err      error         // of commands and rounds
 	given    []*storage.Snapshot
 }
 
 type fakePending struct {
-	router.Pending // nobody asks the far side for Done
-	s              *fakeShard
-	p              *replica.Part
+	s *fakeShard
+	p *replica.Part
 }
 
 func (f fakePending) Wait(ctx context.Context) (replica.Outcome, error) {
@@ -53,11 +51,14 @@ func (f fakePending) Wait(ctx context.Context) (replica.Outcome, error) {
 	return f.s.answer(f.p)
 }
 
+func (f fakePending) Done() <-chan struct{}            { return nil }
+func (f fakePending) Counted() (replica.Outcome, bool) { return replica.Outcome{}, false }
+
 func (s *fakeShard) Propose(p *replica.Part) router.Pending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parts = append(s.parts, p)
-	return fakePending{s: s, p: p}
+	return fakePending{s, p}
 }
 
 func (s *fakeShard) Command(_ context.Context, c command.Command) (any, error) {
@@ -68,13 +69,6 @@ func (s *fakeShard) Command(_ context.Context, c command.Command) (any, error) {
 		return router.KeyRecord{ID: 7, Done: true, Response: []byte("r"), Expires: 9}, s.err
 	}
 	return nil, s.err
-}
-
-func (s *fakeShard) CatchUp(_ context.Context, t *schema.Table) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tables = append(s.tables, t)
-	return s.err
 }
 
 func (s *fakeShard) Leader() string { return s.leader }
@@ -418,13 +412,8 @@ func TestCommands(t *testing.T) {
 	if got, err := n.Command(t.Context(), 2, &command.DropTable{ID: 4}); got != nil || err != nil || s.commands[1].(*command.DropTable).ID != 4 {
 		t.Error(got, err)
 	}
-	table := &schema.Table{ID: 5, Version: 2, Name: schema.Name{Database: "d", Schema: "s", Table: "t"}, Measures: 1,
-		Dims: []schema.Dimension{{Name: "x", Type: schema.Text, Default: schema.Null}}}
-	if err := n.CatchUp(t.Context(), 2, table); err != nil || s.tables[0].Version != 2 || s.tables[0].Dims[0].Name != "x" {
-		t.Error(err)
-	}
-	s.err = errcode.New(errcode.SchemaChanged, "no")
-	if err := n.CatchUp(t.Context(), 2, table); errcode.From(err).Code != errcode.SchemaChanged {
+	s.err = errcode.New(errcode.KeyReused, "no")
+	if _, err := n.Command(t.Context(), 2, &command.KeyBegin{}); errcode.From(err).Code != errcode.KeyReused {
 		t.Error(err)
 	}
 	if _, err := n.Command(t.Context(), 9, &command.Tick{}); errcode.From(err).Code != errcode.NotLeader {

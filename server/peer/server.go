@@ -55,8 +55,6 @@ type Shard interface {
 	Propose(part *replica.Part) router.Pending
 	// Command proposes a command. The answer is a router.KeyRecord to commands of keys, and nil to others.
 	Command(ctx context.Context, c command.Command) (any, error)
-	// CatchUp makes the shard apply the definition of a table.
-	CatchUp(ctx context.Context, t *schema.Table) error
 	// Leader is the node that leads the shard, as far as this one knows, or empty.
 	Leader() string
 }
@@ -209,24 +207,6 @@ func (s *Server) Command(ctx context.Context, m *peerv1.CommandRequest) (*peerv1
 		out.Key = &peerv1.KeyRecord{Id: k.ID, Done: k.Done, Response: k.Response, ExpiresMs: k.Expires}
 	}
 	return out, nil
-}
-
-// CatchUp makes a shard apply a definition.
-func (s *Server) CatchUp(ctx context.Context, m *peerv1.CatchUpRequest) (*peerv1.CatchUpResponse, error) {
-	c, err := command.Decode(m.Table)
-	if err != nil {
-		return nil, err
-	}
-	set, ok := c.(*command.SetTable)
-	if !ok {
-		return nil, errcode.New(errcode.Corrupt, "a definition travels as SetTable, not as %v", c.Kind())
-	}
-	id := schema.ShardID(m.Shard)
-	shard, err := s.host.Shard(id)
-	if err == nil {
-		err = shard.CatchUp(ctx, &set.Table)
-	}
-	return &peerv1.CatchUpResponse{Failure: s.failure(id, err)}, nil
 }
 
 // Propose hands the parts of a stream to their shards.

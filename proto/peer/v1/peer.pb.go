@@ -611,103 +611,6 @@ func (x *KeyRecord) GetExpiresMs() int64 {
 	return 0
 }
 
-type CatchUpRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	// Frame of SetTable.
-	Table         []byte `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CatchUpRequest) Reset() {
-	*x = CatchUpRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CatchUpRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CatchUpRequest) ProtoMessage() {}
-
-func (x *CatchUpRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CatchUpRequest.ProtoReflect.Descriptor instead.
-func (*CatchUpRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *CatchUpRequest) GetShard() uint32 {
-	if x != nil {
-		return x.Shard
-	}
-	return 0
-}
-
-func (x *CatchUpRequest) GetTable() []byte {
-	if x != nil {
-		return x.Table
-	}
-	return nil
-}
-
-type CatchUpResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CatchUpResponse) Reset() {
-	*x = CatchUpResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CatchUpResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CatchUpResponse) ProtoMessage() {}
-
-func (x *CatchUpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CatchUpResponse.ProtoReflect.Descriptor instead.
-func (*CatchUpResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *CatchUpResponse) GetFailure() *Failure {
-	if x != nil {
-		return x.Failure
-	}
-	return nil
-}
-
 // RoundID orders rounds: a shard accepts only greater ones.
 type RoundID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -719,7 +622,7 @@ type RoundID struct {
 
 func (x *RoundID) Reset() {
 	*x = RoundID{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +634,7 @@ func (x *RoundID) String() string {
 func (*RoundID) ProtoMessage() {}
 
 func (x *RoundID) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +647,7 @@ func (x *RoundID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoundID.ProtoReflect.Descriptor instead.
 func (*RoundID) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoundID) GetMetaTerm() uint64 {
@@ -771,7 +674,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +686,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +699,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PrepareRequest) GetRound() *RoundID {
@@ -823,7 +726,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +738,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +751,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PrepareResponse) GetPrepared() []*Prepared {
@@ -870,7 +773,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +785,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +798,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Prepared) GetIndex() uint64 {
@@ -930,7 +833,7 @@ type Hold struct {
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +845,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +858,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Hold) GetShard() uint32 {
@@ -989,7 +892,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +904,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +917,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OpenRequest) GetRound() *RoundID {
@@ -1040,7 +943,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +955,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +968,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OpenResponse) GetOpened() []*Opened {
@@ -1086,7 +989,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1001,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1014,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Opened) GetHandle() uint64 {
@@ -1138,7 +1041,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1053,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1066,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CommitRequest) GetRound() *RoundID {
@@ -1190,7 +1093,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1105,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1118,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CommitResponse) GetAnswers() []*Failure {
@@ -1235,7 +1138,7 @@ type AbortRequest struct {
 
 func (x *AbortRequest) Reset() {
 	*x = AbortRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1150,7 @@ func (x *AbortRequest) String() string {
 func (*AbortRequest) ProtoMessage() {}
 
 func (x *AbortRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1163,7 @@ func (x *AbortRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortRequest.ProtoReflect.Descriptor instead.
 func (*AbortRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AbortRequest) GetRound() *RoundID {
@@ -1285,7 +1188,7 @@ type AbortResponse struct {
 
 func (x *AbortResponse) Reset() {
 	*x = AbortResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1200,7 @@ func (x *AbortResponse) String() string {
 func (*AbortResponse) ProtoMessage() {}
 
 func (x *AbortResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1213,7 @@ func (x *AbortResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortResponse.ProtoReflect.Descriptor instead.
 func (*AbortResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 type ReadRequest struct {
@@ -1322,7 +1225,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1237,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1250,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadRequest) GetShard() uint32 {
@@ -1366,7 +1269,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1281,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1294,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TakeRequest) GetShards() []uint32 {
@@ -1412,7 +1315,7 @@ type TakeResponse struct {
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1327,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1340,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TakeResponse) GetFailure() *Failure {
@@ -1473,7 +1376,7 @@ type TakenSnapshot struct {
 
 func (x *TakenSnapshot) Reset() {
 	*x = TakenSnapshot{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1388,7 @@ func (x *TakenSnapshot) String() string {
 func (*TakenSnapshot) ProtoMessage() {}
 
 func (x *TakenSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1401,7 @@ func (x *TakenSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakenSnapshot.ProtoReflect.Descriptor instead.
 func (*TakenSnapshot) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TakenSnapshot) GetShard() uint32 {
@@ -1531,7 +1434,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1446,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1459,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RenewRequest) GetHandles() []uint64 {
@@ -1576,7 +1479,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1491,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1504,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RenewResponse) GetGone() []uint64 {
@@ -1620,7 +1523,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1535,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1548,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReleaseRequest) GetHandles() []uint64 {
@@ -1663,7 +1566,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1578,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1591,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 type RunRequest struct {
@@ -1707,7 +1610,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1622,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1635,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunRequest) GetHandle() uint64 {
@@ -1790,7 +1693,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1705,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1718,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{31}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunResponse) GetPiece() []byte {
@@ -1850,7 +1753,7 @@ type ScanCost struct {
 
 func (x *ScanCost) Reset() {
 	*x = ScanCost{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1765,7 @@ func (x *ScanCost) String() string {
 func (*ScanCost) ProtoMessage() {}
 
 func (x *ScanCost) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1778,7 @@ func (x *ScanCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanCost.ProtoReflect.Descriptor instead.
 func (*ScanCost) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{32}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScanCost) GetBlocks() int64 {
@@ -1952,11 +1855,6 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\bresponse\x18\x03 \x01(\fR\bresponse\x12\x1d\n" +
 	"\n" +
 	"expires_ms\x18\x04 \x01(\x03R\texpiresMs\"<\n" +
-	"\x0eCatchUpRequest\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
-	"\x05table\x18\x02 \x01(\fR\x05table\"C\n" +
-	"\x0fCatchUpResponse\x120\n" +
-	"\afailure\x18\x01 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\"<\n" +
 	"\aRoundID\x12\x1b\n" +
 	"\tmeta_term\x18\x01 \x01(\x04R\bmetaTerm\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\x04R\x05round\"V\n" +
@@ -2024,11 +1922,10 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\bScanCost\x12\x16\n" +
 	"\x06blocks\x18\x01 \x01(\x03R\x06blocks\x12\x14\n" +
 	"\x05cells\x18\x02 \x01(\x03R\x05cells\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\x03R\x04rows2\xd2\x06\n" +
+	"\x04rows\x18\x03 \x01(\x03R\x04rows2\x88\x06\n" +
 	"\x04Peer\x12L\n" +
 	"\aPropose\x12\x1d.quipu.peer.v1.ProposeRequest\x1a\x1e.quipu.peer.v1.ProposeResponse(\x010\x01\x12H\n" +
 	"\aCommand\x12\x1d.quipu.peer.v1.CommandRequest\x1a\x1e.quipu.peer.v1.CommandResponse\x12H\n" +
-	"\aCatchUp\x12\x1d.quipu.peer.v1.CatchUpRequest\x1a\x1e.quipu.peer.v1.CatchUpResponse\x12H\n" +
 	"\aPrepare\x12\x1d.quipu.peer.v1.PrepareRequest\x1a\x1e.quipu.peer.v1.PrepareResponse\x12?\n" +
 	"\x04Open\x12\x1a.quipu.peer.v1.OpenRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12E\n" +
 	"\x06Commit\x12\x1c.quipu.peer.v1.CommitRequest\x1a\x1d.quipu.peer.v1.CommitResponse\x12B\n" +
@@ -2051,7 +1948,7 @@ func file_quipu_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_quipu_peer_v1_peer_proto_rawDescData
 }
 
-var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_quipu_peer_v1_peer_proto_goTypes = []any{
 	(*Failure)(nil),         // 0: quipu.peer.v1.Failure
 	(*Stamp)(nil),           // 1: quipu.peer.v1.Stamp
@@ -2061,31 +1958,29 @@ var file_quipu_peer_v1_peer_proto_goTypes = []any{
 	(*CommandRequest)(nil),  // 5: quipu.peer.v1.CommandRequest
 	(*CommandResponse)(nil), // 6: quipu.peer.v1.CommandResponse
 	(*KeyRecord)(nil),       // 7: quipu.peer.v1.KeyRecord
-	(*CatchUpRequest)(nil),  // 8: quipu.peer.v1.CatchUpRequest
-	(*CatchUpResponse)(nil), // 9: quipu.peer.v1.CatchUpResponse
-	(*RoundID)(nil),         // 10: quipu.peer.v1.RoundID
-	(*PrepareRequest)(nil),  // 11: quipu.peer.v1.PrepareRequest
-	(*PrepareResponse)(nil), // 12: quipu.peer.v1.PrepareResponse
-	(*Prepared)(nil),        // 13: quipu.peer.v1.Prepared
-	(*Hold)(nil),            // 14: quipu.peer.v1.Hold
-	(*OpenRequest)(nil),     // 15: quipu.peer.v1.OpenRequest
-	(*OpenResponse)(nil),    // 16: quipu.peer.v1.OpenResponse
-	(*Opened)(nil),          // 17: quipu.peer.v1.Opened
-	(*CommitRequest)(nil),   // 18: quipu.peer.v1.CommitRequest
-	(*CommitResponse)(nil),  // 19: quipu.peer.v1.CommitResponse
-	(*AbortRequest)(nil),    // 20: quipu.peer.v1.AbortRequest
-	(*AbortResponse)(nil),   // 21: quipu.peer.v1.AbortResponse
-	(*ReadRequest)(nil),     // 22: quipu.peer.v1.ReadRequest
-	(*TakeRequest)(nil),     // 23: quipu.peer.v1.TakeRequest
-	(*TakeResponse)(nil),    // 24: quipu.peer.v1.TakeResponse
-	(*TakenSnapshot)(nil),   // 25: quipu.peer.v1.TakenSnapshot
-	(*RenewRequest)(nil),    // 26: quipu.peer.v1.RenewRequest
-	(*RenewResponse)(nil),   // 27: quipu.peer.v1.RenewResponse
-	(*ReleaseRequest)(nil),  // 28: quipu.peer.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 29: quipu.peer.v1.ReleaseResponse
-	(*RunRequest)(nil),      // 30: quipu.peer.v1.RunRequest
-	(*RunResponse)(nil),     // 31: quipu.peer.v1.RunResponse
-	(*ScanCost)(nil),        // 32: quipu.peer.v1.ScanCost
+	(*RoundID)(nil),         // 8: quipu.peer.v1.RoundID
+	(*PrepareRequest)(nil),  // 9: quipu.peer.v1.PrepareRequest
+	(*PrepareResponse)(nil), // 10: quipu.peer.v1.PrepareResponse
+	(*Prepared)(nil),        // 11: quipu.peer.v1.Prepared
+	(*Hold)(nil),            // 12: quipu.peer.v1.Hold
+	(*OpenRequest)(nil),     // 13: quipu.peer.v1.OpenRequest
+	(*OpenResponse)(nil),    // 14: quipu.peer.v1.OpenResponse
+	(*Opened)(nil),          // 15: quipu.peer.v1.Opened
+	(*CommitRequest)(nil),   // 16: quipu.peer.v1.CommitRequest
+	(*CommitResponse)(nil),  // 17: quipu.peer.v1.CommitResponse
+	(*AbortRequest)(nil),    // 18: quipu.peer.v1.AbortRequest
+	(*AbortResponse)(nil),   // 19: quipu.peer.v1.AbortResponse
+	(*ReadRequest)(nil),     // 20: quipu.peer.v1.ReadRequest
+	(*TakeRequest)(nil),     // 21: quipu.peer.v1.TakeRequest
+	(*TakeResponse)(nil),    // 22: quipu.peer.v1.TakeResponse
+	(*TakenSnapshot)(nil),   // 23: quipu.peer.v1.TakenSnapshot
+	(*RenewRequest)(nil),    // 24: quipu.peer.v1.RenewRequest
+	(*RenewResponse)(nil),   // 25: quipu.peer.v1.RenewResponse
+	(*ReleaseRequest)(nil),  // 26: quipu.peer.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 27: quipu.peer.v1.ReleaseResponse
+	(*RunRequest)(nil),      // 28: quipu.peer.v1.RunRequest
+	(*RunResponse)(nil),     // 29: quipu.peer.v1.RunResponse
+	(*ScanCost)(nil),        // 30: quipu.peer.v1.ScanCost
 }
 var file_quipu_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: quipu.peer.v1.ProposeRequest.stamp:type_name -> quipu.peer.v1.Stamp
@@ -2093,51 +1988,48 @@ var file_quipu_peer_v1_peer_proto_depIdxs = []int32{
 	0,  // 2: quipu.peer.v1.ProposeResponse.failure:type_name -> quipu.peer.v1.Failure
 	0,  // 3: quipu.peer.v1.CommandResponse.failure:type_name -> quipu.peer.v1.Failure
 	7,  // 4: quipu.peer.v1.CommandResponse.key:type_name -> quipu.peer.v1.KeyRecord
-	0,  // 5: quipu.peer.v1.CatchUpResponse.failure:type_name -> quipu.peer.v1.Failure
-	10, // 6: quipu.peer.v1.PrepareRequest.round:type_name -> quipu.peer.v1.RoundID
-	13, // 7: quipu.peer.v1.PrepareResponse.prepared:type_name -> quipu.peer.v1.Prepared
-	0,  // 8: quipu.peer.v1.Prepared.failure:type_name -> quipu.peer.v1.Failure
-	10, // 9: quipu.peer.v1.OpenRequest.round:type_name -> quipu.peer.v1.RoundID
-	14, // 10: quipu.peer.v1.OpenRequest.holds:type_name -> quipu.peer.v1.Hold
-	17, // 11: quipu.peer.v1.OpenResponse.opened:type_name -> quipu.peer.v1.Opened
-	0,  // 12: quipu.peer.v1.Opened.failure:type_name -> quipu.peer.v1.Failure
-	10, // 13: quipu.peer.v1.CommitRequest.round:type_name -> quipu.peer.v1.RoundID
-	14, // 14: quipu.peer.v1.CommitRequest.holds:type_name -> quipu.peer.v1.Hold
-	0,  // 15: quipu.peer.v1.CommitResponse.answers:type_name -> quipu.peer.v1.Failure
-	10, // 16: quipu.peer.v1.AbortRequest.round:type_name -> quipu.peer.v1.RoundID
-	0,  // 17: quipu.peer.v1.TakeResponse.failure:type_name -> quipu.peer.v1.Failure
-	10, // 18: quipu.peer.v1.TakeResponse.round:type_name -> quipu.peer.v1.RoundID
-	25, // 19: quipu.peer.v1.TakeResponse.snapshots:type_name -> quipu.peer.v1.TakenSnapshot
-	32, // 20: quipu.peer.v1.RunResponse.cost:type_name -> quipu.peer.v1.ScanCost
-	2,  // 21: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
-	5,  // 22: quipu.peer.v1.Peer.Command:input_type -> quipu.peer.v1.CommandRequest
-	8,  // 23: quipu.peer.v1.Peer.CatchUp:input_type -> quipu.peer.v1.CatchUpRequest
-	11, // 24: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
-	15, // 25: quipu.peer.v1.Peer.Open:input_type -> quipu.peer.v1.OpenRequest
-	18, // 26: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
-	20, // 27: quipu.peer.v1.Peer.Abort:input_type -> quipu.peer.v1.AbortRequest
-	22, // 28: quipu.peer.v1.Peer.Read:input_type -> quipu.peer.v1.ReadRequest
-	23, // 29: quipu.peer.v1.Peer.Take:input_type -> quipu.peer.v1.TakeRequest
-	26, // 30: quipu.peer.v1.Peer.Renew:input_type -> quipu.peer.v1.RenewRequest
-	28, // 31: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
-	30, // 32: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
-	4,  // 33: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
-	6,  // 34: quipu.peer.v1.Peer.Command:output_type -> quipu.peer.v1.CommandResponse
-	9,  // 35: quipu.peer.v1.Peer.CatchUp:output_type -> quipu.peer.v1.CatchUpResponse
-	12, // 36: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
-	16, // 37: quipu.peer.v1.Peer.Open:output_type -> quipu.peer.v1.OpenResponse
-	19, // 38: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
-	21, // 39: quipu.peer.v1.Peer.Abort:output_type -> quipu.peer.v1.AbortResponse
-	16, // 40: quipu.peer.v1.Peer.Read:output_type -> quipu.peer.v1.OpenResponse
-	24, // 41: quipu.peer.v1.Peer.Take:output_type -> quipu.peer.v1.TakeResponse
-	27, // 42: quipu.peer.v1.Peer.Renew:output_type -> quipu.peer.v1.RenewResponse
-	29, // 43: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
-	31, // 44: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
-	33, // [33:45] is the sub-list for method output_type
-	21, // [21:33] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	8,  // 5: quipu.peer.v1.PrepareRequest.round:type_name -> quipu.peer.v1.RoundID
+	11, // 6: quipu.peer.v1.PrepareResponse.prepared:type_name -> quipu.peer.v1.Prepared
+	0,  // 7: quipu.peer.v1.Prepared.failure:type_name -> quipu.peer.v1.Failure
+	8,  // 8: quipu.peer.v1.OpenRequest.round:type_name -> quipu.peer.v1.RoundID
+	12, // 9: quipu.peer.v1.OpenRequest.holds:type_name -> quipu.peer.v1.Hold
+	15, // 10: quipu.peer.v1.OpenResponse.opened:type_name -> quipu.peer.v1.Opened
+	0,  // 11: quipu.peer.v1.Opened.failure:type_name -> quipu.peer.v1.Failure
+	8,  // 12: quipu.peer.v1.CommitRequest.round:type_name -> quipu.peer.v1.RoundID
+	12, // 13: quipu.peer.v1.CommitRequest.holds:type_name -> quipu.peer.v1.Hold
+	0,  // 14: quipu.peer.v1.CommitResponse.answers:type_name -> quipu.peer.v1.Failure
+	8,  // 15: quipu.peer.v1.AbortRequest.round:type_name -> quipu.peer.v1.RoundID
+	0,  // 16: quipu.peer.v1.TakeResponse.failure:type_name -> quipu.peer.v1.Failure
+	8,  // 17: quipu.peer.v1.TakeResponse.round:type_name -> quipu.peer.v1.RoundID
+	23, // 18: quipu.peer.v1.TakeResponse.snapshots:type_name -> quipu.peer.v1.TakenSnapshot
+	30, // 19: quipu.peer.v1.RunResponse.cost:type_name -> quipu.peer.v1.ScanCost
+	2,  // 20: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
+	5,  // 21: quipu.peer.v1.Peer.Command:input_type -> quipu.peer.v1.CommandRequest
+	9,  // 22: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
+	13, // 23: quipu.peer.v1.Peer.Open:input_type -> quipu.peer.v1.OpenRequest
+	16, // 24: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
+	18, // 25: quipu.peer.v1.Peer.Abort:input_type -> quipu.peer.v1.AbortRequest
+	20, // 26: quipu.peer.v1.Peer.Read:input_type -> quipu.peer.v1.ReadRequest
+	21, // 27: quipu.peer.v1.Peer.Take:input_type -> quipu.peer.v1.TakeRequest
+	24, // 28: quipu.peer.v1.Peer.Renew:input_type -> quipu.peer.v1.RenewRequest
+	26, // 29: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
+	28, // 30: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
+	4,  // 31: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
+	6,  // 32: quipu.peer.v1.Peer.Command:output_type -> quipu.peer.v1.CommandResponse
+	10, // 33: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
+	14, // 34: quipu.peer.v1.Peer.Open:output_type -> quipu.peer.v1.OpenResponse
+	17, // 35: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
+	19, // 36: quipu.peer.v1.Peer.Abort:output_type -> quipu.peer.v1.AbortResponse
+	14, // 37: quipu.peer.v1.Peer.Read:output_type -> quipu.peer.v1.OpenResponse
+	22, // 38: quipu.peer.v1.Peer.Take:output_type -> quipu.peer.v1.TakeResponse
+	25, // 39: quipu.peer.v1.Peer.Renew:output_type -> quipu.peer.v1.RenewResponse
+	27, // 40: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
+	29, // 41: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
+	31, // [31:42] is the sub-list for method output_type
+	20, // [20:31] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_quipu_peer_v1_peer_proto_init() }
@@ -2151,7 +2043,7 @@ func file_quipu_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_peer_v1_peer_proto_rawDesc), len(file_quipu_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

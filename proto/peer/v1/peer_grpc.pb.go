@@ -21,7 +21,6 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Peer_Propose_FullMethodName = "/quipu.peer.v1.Peer/Propose"
 	Peer_Command_FullMethodName = "/quipu.peer.v1.Peer/Command"
-	Peer_CatchUp_FullMethodName = "/quipu.peer.v1.Peer/CatchUp"
 	Peer_Prepare_FullMethodName = "/quipu.peer.v1.Peer/Prepare"
 	Peer_Open_FullMethodName    = "/quipu.peer.v1.Peer/Open"
 	Peer_Commit_FullMethodName  = "/quipu.peer.v1.Peer/Commit"
@@ -45,8 +44,6 @@ type PeerClient interface {
 	Propose(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProposeRequest, ProposeResponse], error)
 	// Command proposes one command and waits until its answer may leave.
 	Command(ctx context.Context, in *CommandRequest, opts ...grpc.CallOption) (*CommandResponse, error)
-	// CatchUp makes a shard apply the definition of a table.
-	CatchUp(ctx context.Context, in *CatchUpRequest, opts ...grpc.CallOption) (*CatchUpResponse, error)
 	// Prepare, Open, Commit and Abort are the steps of a snapshot round, each for all shards of the round that the node leads.
 	Prepare(ctx context.Context, in *PrepareRequest, opts ...grpc.CallOption) (*PrepareResponse, error)
 	Open(ctx context.Context, in *OpenRequest, opts ...grpc.CallOption) (*OpenResponse, error)
@@ -90,16 +87,6 @@ func (c *peerClient) Command(ctx context.Context, in *CommandRequest, opts ...gr
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CommandResponse)
 	err := c.cc.Invoke(ctx, Peer_Command_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *peerClient) CatchUp(ctx context.Context, in *CatchUpRequest, opts ...grpc.CallOption) (*CatchUpResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CatchUpResponse)
-	err := c.cc.Invoke(ctx, Peer_CatchUp_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +207,6 @@ type PeerServer interface {
 	Propose(grpc.BidiStreamingServer[ProposeRequest, ProposeResponse]) error
 	// Command proposes one command and waits until its answer may leave.
 	Command(context.Context, *CommandRequest) (*CommandResponse, error)
-	// CatchUp makes a shard apply the definition of a table.
-	CatchUp(context.Context, *CatchUpRequest) (*CatchUpResponse, error)
 	// Prepare, Open, Commit and Abort are the steps of a snapshot round, each for all shards of the round that the node leads.
 	Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error)
 	Open(context.Context, *OpenRequest) (*OpenResponse, error)
@@ -253,9 +238,6 @@ func (UnimplementedPeerServer) Propose(grpc.BidiStreamingServer[ProposeRequest, 
 }
 func (UnimplementedPeerServer) Command(context.Context, *CommandRequest) (*CommandResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Command not implemented")
-}
-func (UnimplementedPeerServer) CatchUp(context.Context, *CatchUpRequest) (*CatchUpResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CatchUp not implemented")
 }
 func (UnimplementedPeerServer) Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prepare not implemented")
@@ -326,24 +308,6 @@ func _Peer_Command_Handler(srv interface{}, ctx context.Context, dec func(interf
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PeerServer).Command(ctx, req.(*CommandRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Peer_CatchUp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CatchUpRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(PeerServer).CatchUp(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Peer_CatchUp_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServer).CatchUp(ctx, req.(*CatchUpRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -502,10 +466,6 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Command",
 			Handler:    _Peer_Command_Handler,
-		},
-		{
-			MethodName: "CatchUp",
-			Handler:    _Peer_CatchUp_Handler,
 		},
 		{
 			MethodName: "Prepare",
