@@ -29,10 +29,14 @@ type cluster struct {
 	net   *transporttest.Network
 	dir   string
 	nodes map[string]*Node
+	now   func() time.Time // nil: that of the bubble
 }
 
-func newCluster(t *testing.T, names ...string) *cluster {
-	c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}}
+func newCluster(t *testing.T, names ...string) *cluster { return newClusterAt(t, nil, names...) }
+
+// newClusterAt is newCluster with a clock.
+func newClusterAt(t *testing.T, now func() time.Time, names ...string) *cluster {
+	c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}, now: now}
 	for _, name := range names {
 		c.start(name)
 	}
@@ -40,7 +44,7 @@ func newCluster(t *testing.T, names ...string) *cluster {
 }
 
 func (c *cluster) config(name string) Config {
-	return Config{DataDir: filepath.Join(c.dir, name), Shards: 3, CellMemory: 64 << 20, DiskFree: -1,
+	return Config{DataDir: filepath.Join(c.dir, name), Shards: 3, CellMemory: 64 << 20, DiskFree: -1, Now: c.now,
 		Halt: func(err error) { c.t.Logf("%s halts: %v", name, err) },
 		Peer: Peer{Listen: name, ListenFunc: c.net.Listen, DialFunc: c.net.Dialer(name), Every: time.Second,
 			Placement: placement.Options{SteadyMin: 2 * time.Second, SilentMax: 5 * time.Second, ReplaceWait: 20 * time.Second, LeadMin: 10 * time.Second}}}

@@ -26,12 +26,23 @@ var _ peer.Host = host{}
 // Node is this node's id.
 func (h host) Node() string { return h.n.id.Node }
 
-// Take reads shards at one instant. A node that does not lead the meta group says who does.
+// Take reads shards at one instant, for a node that does not lead the meta group.
 func (h host) Take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
-	if _, err := h.n.meta.Leading(); err != nil {
-		return nil, &peer.NotLeader{Leader: h.n.meta.Leader(), Err: errcode.New(errcode.NotLeader, "node %s does not lead the meta group: %w", h.n.id.Node, err)}
+	return h.n.takeHere(ctx, shards)
+}
+
+// takeHere reads shards by a round of this node. A node that does not lead the meta group says who does; that a shard has no leader is another
+// matter, and no reason to look for another leader of the meta group.
+func (n *Node) takeHere(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
+	if _, err := n.meta.Leading(); err != nil {
+		return nil, &peer.NotLeader{Leader: n.meta.Leader(), Err: errcode.New(errcode.NotLeader, "node %s does not lead the meta group: %w", n.id.Node, err)}
 	}
-	return h.n.rounds.Take(ctx, shards)
+	cut, err := n.rounds.Take(ctx, shards)
+	if errors.Is(err, errUnavailable) {
+		e := errcode.From(err)
+		return nil, errcode.New(e.Code, "%s", e.Message).After(e.RetryAfter)
+	}
+	return cut, err
 }
 
 // Shard finds a shard that has a replica here.
@@ -39,7 +50,7 @@ func (h host) Shard(id schema.ShardID) (peer.Shard, error) {
 	if s := h.n.local(id); s != nil {
 		return hostShard{h.n, s}, nil
 	}
-	return nil, notHere(id)
+	return nil, &peer.NotLeader{Leader: h.n.hint(transport.Shard(id)), Err: errcode.From(notHere(id))}
 }
 
 // hostShard is a shard for other nodes.
@@ -73,10 +84,12 @@ func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, 
 	var cut *rounds.Cut
 	err := n.persist(ctx, func() (err error) {
 		if len(shards) == 1 {
-			cut, err = n.rounds.Take(ctx, shards)
+			if cut, err = n.rounds.Take(ctx, shards); passing(err) {
+				n.notLed(shards[0], err)
+			}
 			return err
 		}
-		cut, err = atLeader(ctx, n, transport.Meta, func() (*rounds.Cut, error) { return n.rounds.Take(ctx, shards) },
+		cut, err = atLeader(ctx, n, transport.Meta, func() (*rounds.Cut, error) { return n.takeHere(ctx, shards) },
 			func(node string) (*rounds.Cut, error) {
 				p, err := n.shardsOf.Node(node)
 				if err != nil {
@@ -114,6 +127,25 @@ func passing(err error) bool {
 
 var errUnavailable = errcode.New(errcode.Unavailable, "") // for errors.Is
 
+// notLed takes in that a shard was not led, or not to be reached, where this node thought: it asks around the next time, or goes where it was
+// told to. With a replica of the shard it knows better.
+func (n *Node) notLed(id schema.ShardID, err error) {
+	g := transport.Shard(id)
+	n.lost(g)
+	if e, ok := errors.AsType[*peer.NotLeader](err); ok && e.Leader != "" {
+		n.groupsMu.Lock()
+		defer n.groupsMu.Unlock()
+		n.hints[g] = e.Leader
+	}
+}
+
+// hint is who leads a group that has no replica here, as this node has heard.
+func (n *Node) hint(g transport.Group) string {
+	n.groupsMu.RLock()
+	defer n.groupsMu.RUnlock()
+	return n.hints[g]
+}
+
 // delivery is a part on its way to the leader of its shard, whoever that is. A part whose outcome is not known, or that was not taken, is
 // sent again under its stamp, which finds out whether it was counted.
 type delivery struct {
@@ -146,7 +178,9 @@ func (d *delivery) Wait(ctx context.Context) (out replica.Outcome, err error) {
 		if pending == nil {
 			pending = d.n.send(ctx, d.shard, d.part)
 		}
-		out, err = pending.Wait(ctx)
+		if out, err = pending.Wait(ctx); passing(err) {
+			d.n.notLed(d.shard, err)
+		}
 		pending = nil
 		return err
 	})

@@ -26,10 +26,12 @@ func atLeader[T any](ctx context.Context, n *Node, g transport.Group, here func(
 	defer cancel()
 	for {
 		out, err := tryLeader(bounded, n, g, here, there)
+		if passing(err) {
+			n.lost(g)
+		}
 		if err == nil || !errors.Is(err, errNotLeader) {
 			return out, err
 		}
-		n.lost(g)
 		if pause(bounded, leaderPause) != nil {
 			if ctx.Err() != nil {
 				return out, errcode.From(ctx.Err())
@@ -62,10 +64,7 @@ func (n *Node) leader(ctx context.Context, g transport.Group) string {
 		}
 		return node
 	}
-	n.groupsMu.RLock()
-	hint := n.hints[g]
-	n.groupsMu.RUnlock()
-	if hint != "" {
+	if hint := n.hint(g); hint != "" {
 		return hint
 	}
 	return n.search(ctx, g)

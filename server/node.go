@@ -240,7 +240,7 @@ func (n *Node) bootstrap(ctx context.Context) error {
 
 // assemble makes what stands on the groups.
 func (n *Node) assemble(ctx context.Context) error {
-	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: n.participant})
+	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: n.participant, Left: n.notLed})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
 	if err := ctx.Err(); err != nil { // before anything runs in the background

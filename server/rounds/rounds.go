@@ -31,6 +31,8 @@ type Options struct {
 	Term func() (uint64, error)
 	// Leader finds who speaks for a shard now, in words for users if nobody does. It is asked at the beginning of a round.
 	Leader func(schema.ShardID) (Participant, error)
+	// Left is told of a shard that has left a round, and why; nil if nobody wants to know.
+	Left func(schema.ShardID, error)
 	// Silence is how long a shard may take to answer before it leaves the round; 250 ms if zero.
 	Silence time.Duration
 }
@@ -306,8 +308,12 @@ func (h *holds) ask(ctx context.Context, shards map[Participant][]schema.ShardID
 
 // fail takes a shard out of the round.
 func (h *holds) fail(id schema.ShardID, err error) {
-	if h.failed[id] == nil {
-		h.failed[id] = err
+	if h.failed[id] != nil {
+		return
+	}
+	h.failed[id] = err
+	if h.s.o.Left != nil {
+		h.s.o.Left(id, err)
 	}
 }
 
