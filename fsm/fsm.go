@@ -71,6 +71,10 @@ const (
 	KeyReused      Code = 19
 	SessionForeign Code = 20
 	InvalidOption  Code = 21
+
+	PermissionDenied Code = 32
+	UnknownRole      Code = 33
+	RoleExists       Code = 34
 )
 
 var codeNames = [...]string{
@@ -78,12 +82,13 @@ var codeNames = [...]string{
 	SchemaChanged: "SCHEMA_CHANGED", UnknownTable: "UNKNOWN_TABLE", ValueInvalid: "VALUE_INVALID", Cardinality: "CARDINALITY",
 	Overflow: "OVERFLOW", BelowZero: "BELOW_ZERO", Late: "LATE", Early: "EARLY", NotNull: "NOT_NULL", EntryRefused: "ENTRY_REFUSED",
 	Conflict: "CONFLICT", Exists: "EXISTS", NotFound: "NOT_FOUND", Quota: "QUOTA", KeyReused: "KEY_REUSED",
-	SessionForeign: "SESSION_FOREIGN", InvalidOption: "INVALID_OPTION",
+	SessionForeign: "SESSION_FOREIGN", InvalidOption: "INVALID_OPTION", PermissionDenied: "PERMISSION_DENIED",
+	UnknownRole: "UNKNOWN_ROLE", RoleExists: "ROLE_EXISTS",
 }
 
 // String is the name of the code in server/errcode, which has a row for each except OK and ENTRY_REFUSED.
 func (c Code) String() string {
-	if int(c) < len(codeNames) {
+	if int(c) < len(codeNames) && codeNames[c] != "" {
 		return codeNames[c]
 	}
 	return "CODE"

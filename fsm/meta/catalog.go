@@ -24,6 +24,9 @@ func (m *Machine) createTable(tx *storage.Tx, c *command.CreateTable, r *Result)
 		return r.refuse(fsm.Quota, "there are %d tables, which is the limit", TablesMax)
 	}
 	m.setTable(tx, t, r)
+	if role := m.next.roles[c.By]; role != nil && !role.Superuser && m.next.grantCount < GrantsMax {
+		m.setGrant(tx, t.ID, c.By, Grant{Held: schema.TablePrivileges, Option: schema.TablePrivileges}, r.Index)
+	}
 	return r
 }
 
@@ -101,6 +104,7 @@ func (m *Machine) dropTable(tx *storage.Tx, c *command.DropTable, r *Result) *Re
 		return r.refuse(fsm.UnknownTable, "there is no table with id %d", c.ID)
 	}
 	m.removeTable(tx, t, r.Index)
+	m.moveGrants(tx, t.ID, system, r.Index)
 	m.next.names = without(m.next.names, t.Name)
 	r.Table = t
 	return r
@@ -134,6 +138,7 @@ func (m *Machine) truncateTable(tx *storage.Tx, c *command.TruncateTable, r *Res
 	t := old.Clone()
 	t.ID, t.Version = schema.TableID(r.Index), 1
 	m.setTable(tx, t, r)
+	m.moveGrants(tx, old.ID, t.ID, r.Index)
 	return r
 }
 

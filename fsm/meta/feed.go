@@ -30,6 +30,9 @@ const (
 	LeaseSet      ChangeKind = 9 // Name: acquired, released or ended
 
 	ReplicasSet ChangeKind = 10 // see View.Replicas
+	RoleSet     ChangeKind = 16 // Name: made, changed or dropped
+	GrantSet    ChangeKind = 17 // TableID, 0 for the system; Name: the role
+	TokenSet    ChangeKind = 18 // Name: the role whose tokens changed
 )
 
 // Change is one change of the state. What it points to never changes.

@@ -1,5 +1,5 @@
 // Package meta is the machine of the meta group: the catalog, sessions, metadata contexts, records of imports, nodes, leases,
-// the slot map, the cluster's identity, and how far retention has come.
+// roles with their grants and tokens, the slot map, the cluster's identity, and how far retention has come.
 //
 // Readers never ask the machine. They read an immutable View, which is published after every step, and follow changes through
 // a Feed:
@@ -37,6 +37,9 @@ const (
 	LeasesMax          = 10_000
 	GroupsMax          = 1_000 // with a record of their replicas
 	ReplicasMax        = 1_000 // of one group
+	RolesMax           = 10_000
+	TokensMax          = 10_000
+	GrantsMax          = 100_000 // pairs of a table and a role
 )
 
 // Machine is the meta group's state machine. The bridge's goroutine owns it; View and Feed are for everybody.
@@ -110,6 +113,7 @@ type Result struct {
 	Record  *schema.Record // of a context, likewise
 	Import  *Import        // likewise
 	Lease   *Lease         // likewise
+	Role    *Role          // likewise
 }
 
 func (r *Result) refuse(code fsm.Code, format string, args ...any) *Result {
@@ -158,6 +162,16 @@ func (m *Machine) Apply(tx *storage.Tx, e fsm.Entry) fsm.Result {
 		return m.setReplicas(tx, c, r)
 	case *command.Lease:
 		return m.lease(tx, c, r)
+	case *command.PutRole:
+		return m.putRole(tx, c, r)
+	case *command.DropRole:
+		return m.dropRole(tx, c, r)
+	case *command.Grant:
+		return m.grant(tx, c, r)
+	case *command.PutToken:
+		return m.putToken(tx, c, r)
+	case *command.DropToken:
+		return m.dropToken(tx, c, r)
 	}
 	panic(fmt.Errorf("%w: the meta group has no use for %v", command.ErrKind, cmd.Kind()))
 }

@@ -214,7 +214,7 @@ func randomLog(rng *rand.Rand, n int) [][]byte {
 	for i := range frames {
 		now += rng.Int64N(90_000)
 		var c command.Command
-		switch rng.IntN(14) {
+		switch rng.IntN(20) {
 		case 0, 1:
 			c = &command.OpenSession{Principal: name(), Durable: rng.IntN(3) == 0}
 		case 2:
@@ -222,7 +222,7 @@ func randomLog(rng *rand.Rand, n int) [][]byte {
 		case 3:
 			c = &command.CloseSession{ID: id(), Principal: name()}
 		case 4:
-			c = &command.CreateTable{Table: table(args{"name": name(), "cols": "x,y", "window": "1h"})}
+			c = &command.CreateTable{Table: table(args{"name": name(), "cols": "x,y", "window": "1h"}), By: name()}
 		case 5:
 			t := table(args{"name": name(), "cols": "x,y,z", "window": "1h"})
 			t.ID, t.Version = schema.TableID(id()), 1
@@ -239,6 +239,26 @@ func randomLog(rng *rand.Rand, n int) [][]byte {
 			c = &command.Lease{Op: command.LeaseOp(1 + rng.IntN(3)), Name: name(), Holder: name(), Fence: id(), TTL: rng.Int64N(200_000)}
 		case 12:
 			c = &command.PutImport{Import: command.Import{ID: name(), Table: schema.TableID(id())}, IfVersion: rng.Uint64N(3)}
+		case 13, 14:
+			is := []string{"super,login,password", "login,password", ""}[rng.IntN(3)]
+			p := role(args{"name": name(), "is": is, "if": fmt.Sprint(rng.IntN(3)), "by": "a"})
+			if other := name(); rng.IntN(3) == 0 && other != p.Role.Name {
+				p.Role.MemberOf = []string{other}
+			}
+			c = p
+		case 15:
+			c = &command.DropRole{Name: name(), By: name()}
+		case 16, 17:
+			p := &command.Grant{By: name(), Revoke: rng.IntN(4) == 0, Option: rng.IntN(2) == 0, Privileges: 1 << rng.Uint32N(5), Roles: []string{name(), name()}}
+			if p.Tables = []schema.TableID{schema.TableID(id())}; rng.IntN(3) == 0 {
+				p.Tables, p.Privileges = nil, schema.Monitor
+			}
+			c = p
+		case 18:
+			c = &command.PutToken{Token: schema.Token{Role: name(), Name: name(), By: "a", Hash: [32]byte{byte(i), byte(i >> 8)}, Expires: now + rng.Int64N(900_000)}}
+			if rng.IntN(3) == 0 {
+				c = &command.DropToken{Role: name(), Name: name(), By: name()}
+			}
 		default:
 			if c = (&command.Tick{}); rng.IntN(10) == 0 {
 				now += rng.Int64N(3_600_000)

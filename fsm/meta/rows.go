@@ -30,6 +30,9 @@ const (
 	rowLease    = 10
 	rowState    = 11 // a SetNodeState
 	rowReplicas = 12 // a SetReplicas
+	rowRole     = 16 // a PutRole, whose IfVersion is the version that it has
+	rowGrant    = 17
+	rowToken    = 18 // a PutToken
 )
 
 var errUnknownRow = errors.New("a row of an unknown kind: the state was written by a newer release")
@@ -65,7 +68,9 @@ func (m *Machine) loadRow(k string, v []byte) error {
 		return m.loadSession(k, v)
 	case rowLease:
 		return m.loadLease(v)
-	case rowIdentity, rowTable, rowCutoff, rowImport, rowNode, rowState, rowReplicas:
+	case rowGrant:
+		return m.loadGrant(k, v)
+	case rowIdentity, rowTable, rowCutoff, rowImport, rowNode, rowState, rowReplicas, rowRole, rowToken:
 		c, err := command.Decode(slices.Clone(v))
 		if err != nil {
 			return err
@@ -91,6 +96,14 @@ func (m *Machine) loadFrame(c command.Command) error {
 		m.next.states[c.ID] = c.State
 	case *command.SetReplicas:
 		m.next.replicas[c.Group] = c.Replicas
+	case *command.PutRole:
+		m.next.roles[c.Role.Name] = &Role{Role: c.Role, Version: c.IfVersion}
+	case *command.PutToken:
+		t := &c.Token
+		m.next.tokens[tokenKey(t.Role, t.Name)], m.next.tokenHashes[t.Hash] = t, t
+		if t.Expires != 0 {
+			heap.Push(&m.ends, ending{at: t.Expires, token: tokenKey(t.Role, t.Name)})
+		}
 	default:
 		return fmt.Errorf("%w: it holds a %v", row.ErrDamaged, c.Kind())
 	}
@@ -134,6 +147,39 @@ func putNodeState(tx *storage.Tx, c *command.SetNodeState) { putFrame(tx, nameRo
 
 func putReplicas(tx *storage.Tx, c *command.SetReplicas) {
 	putFrame(tx, binary.BigEndian.AppendUint64([]byte{rowReplicas}, uint64(c.Group)), c)
+}
+
+func putRole(tx *storage.Tx, r *Role) {
+	putFrame(tx, nameRow(rowRole, r.Name), &command.PutRole{Role: r.Role, IfVersion: r.Version})
+}
+
+func putToken(tx *storage.Tx, t *schema.Token) {
+	putFrame(tx, tokenRow(t), &command.PutToken{Token: *t})
+}
+
+func tokenRow(t *schema.Token) []byte { return nameRow(rowToken, tokenKey(t.Role, t.Name)) }
+
+func grantRow(id schema.TableID, role string) []byte { return append(tableRow(rowGrant, id), role...) }
+
+func putGrant(tx *storage.Tx, id schema.TableID, role string, g Grant) {
+	w := row.Write()
+	w.Uint(uint64(g.Held))
+	w.Uint(uint64(g.Option))
+	tx.PutRow(grantRow(id, role), w)
+}
+
+func (m *Machine) loadGrant(k string, v []byte) error {
+	if len(k) < 10 {
+		return row.ErrDamaged
+	}
+	r := row.Read(v)
+	id, g := schema.TableID(binary.BigEndian.Uint64([]byte(k[1:9]))), Grant{Held: schema.Privilege(r.Uint()), Option: schema.Privilege(r.Uint())}
+	if m.next.grants[id] == nil {
+		m.next.grants[id] = map[string]Grant{}
+	}
+	m.next.grants[id][k[9:]] = g
+	m.next.grantCount++
+	return r.End()
 }
 
 func putClock(tx *storage.Tx, c fsm.Clock) {

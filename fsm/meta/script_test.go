@@ -120,6 +120,30 @@ func parse(verb string, a args) command.Command {
 		return &command.CloseSession{ID: a.num("id"), Principal: a["by"]}
 	case "create":
 		return &command.CreateTable{Table: table(a), By: a["by"]}
+	case "role":
+		return role(a)
+	case "droprole":
+		return &command.DropRole{Name: a["name"], By: a["by"]}
+	case "grant", "revoke":
+		c := &command.Grant{By: a["by"], Revoke: verb == "revoke", Option: a["option"] == "yes"}
+		for name := range strings.SplitSeq(a["what"], ",") {
+			p, _ := schema.PrivilegeByName(name)
+			c.Privileges |= p
+		}
+		for id := range strings.FieldsFuncSeq(a["on"], func(r rune) bool { return r == ',' }) {
+			n, _ := strconv.ParseUint(id, 10, 64)
+			c.Tables = append(c.Tables, schema.TableID(n))
+		}
+		c.Roles = strings.Split(a["to"], ",")
+		return c
+	case "token":
+		t := schema.Token{Role: a["of"], Name: a["name"], Hash: [32]byte{byte(a.num("hash"))}, By: a["by"]}
+		if a["until"] != "" {
+			t.Expires = t0 + a.millis("until")
+		}
+		return &command.PutToken{Token: t}
+	case "droptoken":
+		return &command.DropToken{Role: a["of"], Name: a["name"], By: a["by"]}
 	case "alter":
 		t := table(a)
 		t.ID, t.Version = schema.TableID(a.num("id")), a.num("version")
@@ -162,6 +186,26 @@ func parse(verb string, a args) command.Command {
 	return nil
 }
 
+// role has the attributes of is=super,login,password,ends.
+func role(a args) *command.PutRole {
+	is := strings.Split(a["is"], ",")
+	c := &command.PutRole{By: a["by"], IfVersion: a.num("if"), Role: schema.Role{Name: a["name"], ConnectionsMax: -1,
+		Superuser: slices.Contains(is, "super"), Login: slices.Contains(is, "login")}}
+	if slices.Contains(is, "password") {
+		c.Role.Verifier = schema.Verifier{Iterations: 4096, Salt: make([]byte, 16), StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
+	}
+	if slices.Contains(is, "ends") {
+		c.Role.ValidUntil = t0
+	}
+	if a["setting"] != "" {
+		c.Role.Settings = map[string]string{"statement_timeout": a["setting"]}
+	}
+	if a["in"] != "" {
+		c.Role.MemberOf = strings.Split(a["in"], ",")
+	}
+	return c
+}
+
 // table has text columns, written as cols=a,b!,c where b! is NOT NULL.
 func table(a args) schema.Table {
 	t := schema.Table{Measures: 1, Name: schema.Name{Database: "quipu", Schema: "public", Table: a["name"]},
@@ -201,6 +245,9 @@ func result(r *Result) string {
 	if r.Lease != nil {
 		s += " " + lease(r.Lease)
 	}
+	if r.Role != nil {
+		s += " " + roleText(r.Role)
+	}
 	return s
 }
 
@@ -210,6 +257,25 @@ func record(r schema.Record) string {
 
 func lease(l *Lease) string {
 	return fmt.Sprintf("lease %s of %s fence %d until %+ds", l.Name, l.Holder, l.Fence, (l.Deadline-t0)/1000)
+}
+
+func roleText(r *Role) string {
+	s := fmt.Sprintf("role %s version %d", r.Name, r.Version)
+	for _, flag := range []struct {
+		on   bool
+		word string
+	}{{r.Superuser, "super"}, {r.Login, "login"}, {r.HasPassword(), "password"}, {r.ValidUntil != 0, "ends"}} {
+		if flag.on {
+			s += " " + flag.word
+		}
+	}
+	if len(r.Settings) > 0 {
+		s += fmt.Sprint(" ", r.Settings)
+	}
+	if len(r.MemberOf) > 0 {
+		s += " in " + strings.Join(r.MemberOf, ",")
+	}
+	return s
 }
 
 func (r *rig) show() string {
@@ -247,6 +313,26 @@ func (r *rig) show() string {
 	}
 	for _, l := range sorted(v.leases) {
 		fmt.Fprintln(&b, lease(l))
+	}
+	for _, role := range v.Roles() {
+		fmt.Fprintln(&b, roleText(role))
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.grants)) {
+		for _, name := range slices.Sorted(maps.Keys(v.grants[id])) {
+			g := v.grants[id][name]
+			fmt.Fprintf(&b, "grant on %d to %s: %v", id, name, g.Held)
+			if g.Option != 0 {
+				fmt.Fprintf(&b, "; may grant %v", g.Option)
+			}
+			b.WriteString("\n")
+		}
+	}
+	for _, t := range v.Tokens() {
+		fmt.Fprintf(&b, "token %s of %s hash %d", t.Name, t.Role, t.Hash[0])
+		if t.Expires != 0 {
+			fmt.Fprintf(&b, " until %+ds", (t.Expires-t0)/1000)
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

@@ -186,12 +186,13 @@ func (m *Machine) end(tx *storage.Tx, s Session, index uint64) {
 	}
 }
 
-// ending is when a session or a lease may end. What ends later by now gets another ending.
+// ending is when a session, a lease or a token may end. What ends later by now gets another ending.
 type ending struct {
 	at      int64
 	session uint64
 	lease   string
 	fence   uint64 // of the lease: another one under its name has its own ending
+	token   string // its tokenKey
 }
 
 // endings is a heap by time, then by id and name, so that changes come in one order.
@@ -209,7 +210,10 @@ func (h endings) Less(i, j int) bool {
 	if a.lease != b.lease {
 		return a.lease < b.lease
 	}
-	return a.fence < b.fence
+	if a.fence != b.fence {
+		return a.fence < b.fence
+	}
+	return a.token < b.token
 }
 func (h endings) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *endings) Push(x any)   { *h = append(*h, x.(ending)) }
@@ -220,11 +224,15 @@ func (h *endings) Pop() any {
 	return x
 }
 
-// expire ends the sessions and leases whose time is up. Which log index that happens at is part of the log, and what ends is a
+// expire ends the sessions, leases and tokens whose time is up. Which log index that happens at is part of the log, and what ends is a
 // set: the order within one step reaches nobody but the feed, where it is the heap's.
 func (m *Machine) expire(tx *storage.Tx, index uint64) {
 	for len(m.ends) > 0 && m.ends[0].at < m.clock.Now {
 		e := heap.Pop(&m.ends).(ending)
+		if e.token != "" {
+			m.endToken(tx, e, index)
+			continue
+		}
 		if e.session == 0 {
 			m.endLease(tx, e, index)
 			continue

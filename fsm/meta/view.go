@@ -29,8 +29,14 @@ type View struct {
 	states   map[string]command.NodeState // of nodes that are or were not active
 	replicas map[uint32][]command.Replica // by group
 	leases   map[string]*Lease
+	roles    map[string]*Role
+	grants   map[schema.TableID]map[string]Grant // by table and role; system for what is not of a table
+	tokens   map[string]*schema.Token            // by tokenKey
 	sessions sessionTable
 	issued   [2]uint64 // newest session id: ordinary, durable
+
+	tokenHashes map[[32]byte]*schema.Token // the same tokens
+	grantCount  int
 }
 
 func emptyView() *View {
@@ -38,6 +44,8 @@ func emptyView() *View {
 		tables: map[schema.TableID]*schema.Table{}, names: map[schema.Name]*schema.Table{}, cutoffs: map[schema.TableID]int64{},
 		contexts: map[string][]schema.Record{}, imports: map[string]*Import{}, nodes: map[string]*command.Node{}, leases: map[string]*Lease{},
 		states: map[string]command.NodeState{}, replicas: map[uint32][]command.Replica{},
+		roles: map[string]*Role{}, grants: map[schema.TableID]map[string]Grant{}, tokens: map[string]*schema.Token{},
+		tokenHashes: map[[32]byte]*schema.Token{},
 	}
 }
 
@@ -133,6 +141,60 @@ func (v *View) Replicas(group uint32) []command.Replica { return v.replicas[grou
 func (v *View) Lease(name string) (*Lease, bool) {
 	l, ok := v.leases[name]
 	return l, ok
+}
+
+// Role finds a role.
+func (v *View) Role(name string) (*Role, bool) {
+	r, ok := v.roles[name]
+	return r, ok
+}
+
+// Roles are all roles, by name.
+func (v *View) Roles() []*Role { return sorted(v.roles) }
+
+// Closed reports whether a role exists: from then on callers must prove who they are.
+func (v *View) Closed() bool { return len(v.roles) > 0 }
+
+// Token finds a token by the hash of its text. It is good only while its Expires is 0 or lies ahead.
+func (v *View) Token(hash [32]byte) (*schema.Token, bool) {
+	t, ok := v.tokenHashes[hash]
+	return t, ok
+}
+
+// Tokens are all tokens, by role and name.
+func (v *View) Tokens() []*schema.Token { return sorted(v.tokens) }
+
+// Granted are the grants on a table by name of the role; nil if there is none. Id 0 is the system.
+func (v *View) Granted(id schema.TableID) map[string]Grant { return v.grants[id] }
+
+// Privileges is what a role holds on a table, or for id 0 on the system, and what of that it may grant on: by its own grants, those
+// of the roles that it is a member of, and those to everybody. That it is a superuser is not considered.
+func (v *View) Privileges(role string, id schema.TableID) (held, option schema.Privilege) {
+	of := v.grants[id]
+	if len(of) == 0 {
+		return 0, 0
+	}
+	held = of[schema.Public].Held
+	for _, name := range v.memberships(role) {
+		held |= of[name].Held
+		option |= of[name].Option
+	}
+	return held, option
+}
+
+// memberships are a role and every role that it is a member of, directly or not.
+func (v *View) memberships(role string) []string {
+	all := []string{role}
+	for i := 0; i < len(all); i++ {
+		if r := v.roles[all[i]]; r != nil {
+			for _, group := range r.MemberOf {
+				if !slices.Contains(all, group) {
+					all = append(all, group)
+				}
+			}
+		}
+	}
+	return all
 }
 
 func sorted[V any](m map[string]V) []V {

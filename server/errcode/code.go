@@ -2,6 +2,7 @@ package errcode
 
 import (
 	"net/http"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 )
@@ -17,6 +18,8 @@ const (
 	UnknownColumn        Code = "UNKNOWN_COLUMN"
 	UnknownFunction      Code = "UNKNOWN_FUNCTION"
 	UnknownSetting       Code = "UNKNOWN_SETTING"
+	UnknownRole          Code = "UNKNOWN_ROLE"
+	RoleExists           Code = "ROLE_EXISTS"
 	AmbiguousColumn      Code = "AMBIGUOUS_COLUMN"
 	DuplicateColumn      Code = "DUPLICATE_COLUMN"
 	DuplicateAlias       Code = "DUPLICATE_ALIAS"
@@ -91,6 +94,8 @@ var Table = []Row{
 	{UnknownColumn, codes.InvalidArgument, http.StatusBadRequest, "42703", false, "there is no such column"},
 	{UnknownFunction, codes.InvalidArgument, http.StatusBadRequest, "42883", false, "there is no such function"},
 	{UnknownSetting, codes.InvalidArgument, http.StatusBadRequest, "42704", false, "there is no such setting"},
+	{UnknownRole, codes.NotFound, http.StatusNotFound, "42704", false, "there is no such role"},
+	{RoleExists, codes.AlreadyExists, http.StatusConflict, "42710", false, "the role exists already"},
 	{AmbiguousColumn, codes.InvalidArgument, http.StatusBadRequest, "42702", false, "the column name is ambiguous"},
 	{DuplicateColumn, codes.InvalidArgument, http.StatusBadRequest, "42701", false, "the column stands twice"},
 	{DuplicateAlias, codes.InvalidArgument, http.StatusBadRequest, "42712", false, "the name stands twice in FROM"},
@@ -151,7 +156,7 @@ var byCode, bySQLState = index(func(r Row) string { return string(r.Code) }), in
 
 func index(key func(Row) string) map[string]Row {
 	m := make(map[string]Row, len(Table))
-	for _, r := range Table {
+	for _, r := range slices.Backward(Table) { // the first one of a state that two codes share
 		m[key(r)] = r
 	}
 	return m

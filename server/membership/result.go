@@ -27,6 +27,11 @@ func EncodeResult(r *meta.Result) (*peerv1.ProposeMetaResponse, error) {
 			return nil, err
 		}
 	}
+	if r.Role != nil {
+		if m.Role, err = command.Encode(&command.PutRole{Role: r.Role.Role, IfVersion: r.Role.Version}); err != nil {
+			return nil, err
+		}
+	}
 	if c := r.Record; c != nil {
 		m.Record = &peerv1.ContextRecord{Name: c.Name, Version: c.Version, Revision: c.Revision, Values: c.Values, Deleted: c.Deleted, ModifiedBy: c.ModifiedBy, ModifiedAtMs: c.ModifiedAt}
 	}
@@ -54,6 +59,13 @@ func decodeResult(m *peerv1.ProposeMetaResponse) (*meta.Result, error) {
 			return nil, err
 		}
 		r.Import = &meta.Import{Import: i.Import, Version: i.IfVersion, Principal: i.Principal}
+	}
+	if len(m.Role) > 0 {
+		p, err := frame[*command.PutRole](m.Role)
+		if err != nil {
+			return nil, err
+		}
+		r.Role = &meta.Role{Role: p.Role, Version: p.IfVersion}
 	}
 	if c := m.Record; c != nil {
 		r.Record = &schema.Record{Name: c.Name, Version: c.Version, Revision: c.Revision, Values: c.Values, Deleted: c.Deleted, ModifiedBy: c.ModifiedBy, ModifiedAt: c.ModifiedAtMs}

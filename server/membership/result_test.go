@@ -22,7 +22,9 @@ func TestResultTravelsWhole(t *testing.T) {
 			PartitionBy: []int{0}, Dims: []schema.Dimension{{Name: "a", Type: schema.Text, Default: schema.Null}}},
 		Record: &schema.Record{Name: "web", Version: 3, Revision: 6, Values: map[string]string{"a": "1"}, Deleted: true, ModifiedBy: "ann", ModifiedAt: 12},
 		Import: &meta.Import{Import: command.Import{ID: "i", Table: 9, Mapping: "m"}, Version: 2, Principal: "ann"},
-		Lease:  &meta.Lease{Name: "job", Holder: "n1", Fence: 3, TTL: 1000, Deadline: 2000},
+		Role: &meta.Role{Role: schema.Role{Name: "ann", Login: true, Verifier: schema.Verifier{Iterations: 4096, Salt: []byte("s"), StoredKey: []byte("k"), ServerKey: []byte("v")},
+			ValidUntil: 5, ConnectionsMax: 3, Settings: map[string]string{"a": "b"}, MemberOf: []string{"ops"}}, Version: 4},
+		Lease: &meta.Lease{Name: "job", Holder: "n1", Fence: 3, TTL: 1000, Deadline: 2000},
 	}
 	for v, i := reflect.ValueOf(*want), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {

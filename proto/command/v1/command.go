@@ -73,6 +73,12 @@ const (
 	KindLease         Kind = 42
 	KindSetNodeState  Kind = 43
 	KindSetReplicas   Kind = 44
+
+	KindPutRole   Kind = 48
+	KindDropRole  Kind = 49
+	KindGrant     Kind = 50
+	KindPutToken  Kind = 51
+	KindDropToken Kind = 52
 )
 
 var kindNames = map[Kind]string{
@@ -82,6 +88,8 @@ var kindNames = map[Kind]string{
 	KindCloseSession: "CloseSession", KindCreateTable: "CreateTable", KindAlterTable: "AlterTable",
 	KindTruncateTable: "TruncateTable", KindSetContext: "SetContext", KindPutImport: "PutImport", KindPutNode: "PutNode",
 	KindLease: "Lease", KindSetNodeState: "SetNodeState", KindSetReplicas: "SetReplicas",
+	KindPutRole: "PutRole", KindDropRole: "DropRole", KindGrant: "Grant", KindPutToken: "PutToken",
+	KindDropToken: "DropToken",
 }
 
 // String is the command's name.
@@ -232,6 +240,16 @@ func blank(kind Kind) Command {
 		return &SetNodeState{}
 	case KindSetReplicas:
 		return &SetReplicas{}
+	case KindPutRole:
+		return &PutRole{}
+	case KindDropRole:
+		return &DropRole{}
+	case KindGrant:
+		return &Grant{}
+	case KindPutToken:
+		return &PutToken{}
+	case KindDropToken:
+		return &DropToken{}
 	}
 	return nil
 }

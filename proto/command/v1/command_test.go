@@ -59,6 +59,13 @@ func examples() []Command {
 		&Lease{Timed: at, Op: Renew, Name: "retention", Holder: "n1", Fence: 12, TTL: 10_000},
 		&SetNodeState{at, "n1", NodeDraining},
 		&SetReplicas{at, 3, []Replica{{"n1", true}, {"n2", false}}},
+		&PutRole{at, "root", schema.Role{Name: "ann", Superuser: true, Login: true, Verifier: schema.Verifier{Iterations: 4096,
+			Salt: []byte("0123456789abcdef"), StoredKey: []byte("s"), ServerKey: []byte("t")}, ValidUntil: 1_800_000_000_000, ConnectionsMax: -1,
+			Settings: map[string]string{"statement_timeout": "5s"}, MemberOf: []string{"analysts", "ops"}}, 3},
+		&DropRole{at, "root", "ann"},
+		&Grant{Timed: at, By: "root", Revoke: true, Option: true, Privileges: schema.Select | schema.Drop, Tables: []schema.TableID{7, 300}, Roles: []string{"ann", "public"}},
+		&PutToken{at, schema.Token{Role: "web", Name: "ci", Hash: [32]byte{1, 31: 2}, Created: 1_700_000_000_000, Expires: 1_800_000_000_000, By: "root"}},
+		&DropToken{at, "root", "web", "ci"},
 	}
 }
 
@@ -185,7 +192,7 @@ func TestEncodeRefusesWhatNoLogTakes(t *testing.T) {
 
 // TestListsAllocateNoMoreThanTheyCarry claims a huge list in a tiny frame.
 func TestListsAllocateNoMoreThanTheyCarry(t *testing.T) {
-	for _, kind := range []Kind{KindAdd, KindSetTable, KindKeepAlive, KindExpireSessions, KindSetSlots, KindSetContext} {
+	for _, kind := range []Kind{KindAdd, KindSetTable, KindKeepAlive, KindExpireSessions, KindSetSlots, KindSetContext, KindPutRole, KindGrant} {
 		e := encoder{}
 		e.begin(kind, 0)
 		for range 12 {

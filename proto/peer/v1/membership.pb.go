@@ -987,6 +987,7 @@ type ProposeMetaResponse struct {
 	Import        []byte                 `protobuf:"bytes,9,opt,name=import,proto3" json:"import,omitempty"`
 	Record        *ContextRecord         `protobuf:"bytes,10,opt,name=record,proto3" json:"record,omitempty"`
 	Lease         *LeaseRecord           `protobuf:"bytes,11,opt,name=lease,proto3" json:"lease,omitempty"`
+	Role          []byte                 `protobuf:"bytes,12,opt,name=role,proto3" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1094,6 +1095,13 @@ func (x *ProposeMetaResponse) GetRecord() *ContextRecord {
 func (x *ProposeMetaResponse) GetLease() *LeaseRecord {
 	if x != nil {
 		return x.Lease
+	}
+	return nil
+}
+
+func (x *ProposeMetaResponse) GetRole() []byte {
+	if x != nil {
+		return x.Role
 	}
 	return nil
 }
@@ -1418,7 +1426,7 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x10ReadMetaResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\".\n" +
 	"\x12ProposeMetaRequest\x12\x18\n" +
-	"\acommand\x18\x01 \x01(\fR\acommand\"\xdd\x02\n" +
+	"\acommand\x18\x01 \x01(\fR\acommand\"\xf1\x02\n" +
 	"\x13ProposeMetaResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\arefusal\x18\x02 \x01(\rR\arefusal\x12\x18\n" +
@@ -1431,7 +1439,8 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x06import\x18\t \x01(\fR\x06import\x124\n" +
 	"\x06record\x18\n" +
 	" \x01(\v2\x1c.quipu.peer.v1.ContextRecordR\x06record\x120\n" +
-	"\x05lease\x18\v \x01(\v2\x1a.quipu.peer.v1.LeaseRecordR\x05lease\"\xb7\x02\n" +
+	"\x05lease\x18\v \x01(\v2\x1a.quipu.peer.v1.LeaseRecordR\x05lease\x12\x12\n" +
+	"\x04role\x18\f \x01(\fR\x04role\"\xb7\x02\n" +
 	"\rContextRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x1a\n" +
