@@ -10,6 +10,7 @@ import (
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // copyFormat is how COPY writes and reads rows.
@@ -82,7 +83,7 @@ func (e *Engine) CopyIn(ctx context.Context, r Request, in io.Reader) (_ *End, e
 	}
 	target := &plan.Insert{}
 	err = s.bound(ctx, func(b *plan.Binder) (err error) {
-		if target.Table, err = b.Table(c.Table); err == nil {
+		if target.Table, err = b.Table(c.Table, schema.Insert); err == nil {
 			target.Targets, err = b.Targets(target.Table, c.Columns)
 		}
 		return err
@@ -109,7 +110,15 @@ func (e *Engine) open(r Request) (*session, []sql.Statement, error) {
 		return nil, nil, err
 	}
 	s, err := e.session(r)
-	return s, st, err
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, one := range st {
+		if err := s.allowed(one); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, st, nil
 }
 
 func (s *session) copyRows(ctx context.Context, in io.Reader, f copyFormat, w *inserter) error {
@@ -181,7 +190,7 @@ func (e *Engine) CopyOut(ctx context.Context, r Request, out io.Writer) (_ *End,
 // copyTable is the SELECT of COPY table. The names are looked up first, so that errors point into the text of the statement.
 func (s *session) copyTable(ctx context.Context, c *sql.Copy) (*sql.Query, error) {
 	err := s.bound(ctx, func(b *plan.Binder) error {
-		t, err := b.Table(c.Table)
+		t, err := b.Table(c.Table, schema.Select)
 		if err == nil {
 			_, err = b.Targets(t, c.Columns)
 		}

@@ -88,7 +88,15 @@ type DDL interface {
 	TruncateTable(ctx context.Context, principal string, name schema.Name) error
 }
 
-// Options of an Engine. All interfaces are needed.
+// Rights is what the principal of a request may do.
+type Rights interface {
+	plan.Rights
+	// Statement says why a statement may not be run at all, as a public error, or nil. What it needs of tables is asked when they are
+	// found.
+	Statement(st sql.Statement) error
+}
+
+// Options of an Engine. All interfaces but Roles are needed.
 type Options struct {
 	Catalog Catalog
 	Source  Source
@@ -96,6 +104,7 @@ type Options struct {
 	DDL     DDL
 	// Live gives the rows of the tables of schema quipu that a node knows by itself, in the order of their columns; nil: they are empty.
 	Live    func(ctx context.Context, table string) ([][]plan.Value, error)
+	Roles   Roles            // nil: statements about roles are refused
 	Now     func() time.Time // default time.Now
 	Version string
 }
@@ -117,6 +126,7 @@ func New(o Options) *Engine {
 // Request is one or several statements with what they depend on.
 type Request struct {
 	Principal string
+	Rights    Rights // of the principal; nil: everything is allowed
 	Database  string // empty means quipu
 	SQL       string
 	Args      []plan.Value
@@ -223,7 +233,11 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	}
 	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list(), Live: s.live(ctx)})
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
-	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Database: s.r.Database,
+	var rights plan.Rights
+	if s.r.Rights != nil {
+		rights = s.r.Rights
+	}
+	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Rights: rights, Database: s.r.Database,
 		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup}), view, nil
 }
 
@@ -289,6 +303,9 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 	if s.r.ReadOnly && changes(st) {
 		return errReadOnly()
 	}
+	if err := s.allowed(st); err != nil {
+		return err
+	}
 	switch st := st.(type) {
 	case *sql.Query:
 		return s.query(ctx, st, sink)
@@ -304,6 +321,8 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 		return s.reset(st, sink)
 	case *sql.Show:
 		return s.show(ctx, st, sink)
+	case *sql.CreateRole, *sql.AlterRole, *sql.DropRole, *sql.Grant, *sql.CreateToken, *sql.DropToken:
+		return s.roles(ctx, st, sink)
 	case *sql.Copy:
 		return errcode.New(errcode.NotSupported, "COPY needs a stream of data").WithHint("use /v1/copy, the SDK, or quipu import and export")
 	case *sql.Transaction:
@@ -311,6 +330,14 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 			WithHint("leave BEGIN and COMMIT out; an INSERT of many rows is one request")
 	}
 	return errcode.New(errcode.NotSupported, "this statement is not supported yet").At(sql.CharPos(s.r.SQL, st.At()))
+}
+
+// allowed says why the principal may not run st.
+func (s *session) allowed(st sql.Statement) error {
+	if s.r.Rights == nil {
+		return nil
+	}
+	return s.r.Rights.Statement(st)
 }
 
 func errReadOnly() error {

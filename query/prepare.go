@@ -100,6 +100,8 @@ func (s *session) describe(ctx context.Context, st sql.Statement, types []plan.T
 		}
 	case *sql.Show:
 		cols, err = s.shown(ctx, st)
+	case *sql.CreateToken:
+		cols = createTokenColumns
 	}
 	return cols, params, err
 }

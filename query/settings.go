@@ -25,6 +25,7 @@ var known = []setting{
 	{"client_encoding", "UTF8", "always UTF8", oneOf("UTF8", "utf8", "UTF-8")},
 	{"datestyle", "ISO, MDY", "always ISO", nil},
 	{"extra_float_digits", "1", "floats always have all digits", nil},
+	{"password_encryption", "scram-sha-256", "always scram-sha-256", oneOf("scram-sha-256")},
 	{"quipu.force_mode", "auto", "how tests are cut, for checks: auto, local, sums, margins or cells", oneOf("auto", "local", "sums", "margins", "cells")},
 	{"quipu.max_staleness", "", "how old a stale read may be", isSpan},
 	{"quipu.memory_limit", "256MiB", "memory of one query", isBytes},
@@ -116,6 +117,15 @@ func spanText(v string) string {
 		}
 	}
 	return v
+}
+
+// Usable are those of the settings that this release takes: what was right when it was kept may not be any more.
+func Usable(of map[string]string) map[string]string {
+	out := settings{}
+	for name, value := range of {
+		_ = out.set(name, value) // what is refused is left out
+	}
+	return out
 }
 
 // settings are those that differ from their defaults.
@@ -278,6 +288,12 @@ func (s *session) show(ctx context.Context, st *sql.Show, sink Sink) error {
 			}
 			return nil
 		})
+	case "roles":
+		return s.showRoles(ctx, sink)
+	case "grants":
+		return s.showGrants(ctx, sink)
+	case "tokens":
+		return s.showTokens(ctx, sink)
 	case "tables":
 		_, view, err := s.binder(ctx, true)
 		if err != nil {

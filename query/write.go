@@ -24,7 +24,7 @@ func (s *session) ddl(ctx context.Context, st sql.Statement, sink Sink) error {
 			return s.at1(s.e.o.DDL.CreateTable(ctx, s.r.Principal, t, st.IfNotExists), st.Name.Pos)
 		case *sql.AlterTable:
 			tag = "ALTER TABLE"
-			t, err := b.Table(st.Name)
+			t, err := b.Table(st.Name, schema.Alter)
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ func (s *session) ddl(ctx context.Context, st sql.Statement, sink Sink) error {
 		case *sql.DropTable:
 			tag = "DROP TABLE"
 			for _, n := range st.Names {
-				if _, err := b.Table(n); err != nil && !st.IfExists {
+				if _, err := b.Table(n, schema.Drop); err != nil && !(st.IfExists && errcode.From(err).Code == errcode.UnknownTable) {
 					return err
 				}
 				if err := s.e.o.DDL.DropTable(ctx, s.r.Principal, b.TableName(n), st.IfExists); err != nil {
@@ -46,7 +46,7 @@ func (s *session) ddl(ctx context.Context, st sql.Statement, sink Sink) error {
 		case *sql.Truncate:
 			tag = "TRUNCATE TABLE"
 			for _, n := range st.Names {
-				t, err := b.Table(n)
+				t, err := b.Table(n, schema.Truncate)
 				if err != nil {
 					return err
 				}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/quipudb/quipu/fsm/meta"
 	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/membership"
 	"github.com/quipudb/quipu/server/peer"
@@ -52,6 +53,7 @@ type Node struct {
 
 	meta    *replica.Replica
 	machine *meta.Machine // of the meta group
+	access  *access.Control
 
 	lifeMu   sync.Mutex // held while a replica of a shard is made or ended
 	groupsMu sync.RWMutex
@@ -79,6 +81,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{cfg: cfg, began: cfg.Now(), memory: storage.NewMemory(cfg.CellMemory), machine: meta.New(),
 		shards: map[schema.ShardID]*shard{}, hints: map[transport.Group]string{}, follow: make(chan struct{}, 1)}
+	n.access = n.newControl()
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ func (s *Service) ServePostgres(address string) (net.Addr, error) {
 		return nil, err
 	}
 	d := engineDoors{s.Node}
-	s.postgres, err = pgwire.New(pgwire.Options{Engine: s.Node.queries().engine, Catalog: d, Source: d, Writer: d, Version: Version(), Logger: s.Node.cfg.Logger})
+	s.postgres, err = pgwire.New(pgwire.Options{Engine: s.Node.queries().engine, Catalog: d, Source: d, Writer: d, Roles: wireRoles{s.Node.access},
+		Version: Version(), Logger: s.Node.cfg.Logger})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

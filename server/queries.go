@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/exec"
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/router"
 	"github.com/quipudb/quipu/server/rpc"
@@ -18,31 +20,40 @@ import (
 )
 
 // queries are the node's SQL, as the edges ask for it.
-type queries struct{ engine *query.Engine }
+type queries struct {
+	engine *query.Engine
+	access *access.Control
+}
 
 func (n *Node) queries() queries {
 	d := engineDoors{n}
-	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Live: n.systemRows, Now: n.cfg.Now, Version: Version()})}
+	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Live: n.systemRows, Roles: n, Now: n.cfg.Now, Version: Version()}), n.access}
 }
 
-func request(q *rpc.Query) query.Request {
-	return query.Request{Principal: q.Principal, Database: q.Database, SQL: q.SQL, Args: q.Args, Settings: q.Settings, Single: q.Single, ReadOnly: q.ReadOnly}
+// request has the settings of the role where the caller sets none.
+func (q queries) request(r *rpc.Query) query.Request {
+	settings := r.Settings
+	if of := q.access.Settings(r.Principal); len(of) > 0 {
+		settings = query.Usable(of)
+		maps.Copy(settings, r.Settings)
+	}
+	return query.Request{Principal: r.Principal, Rights: r.Rights, Database: r.Database, SQL: r.SQL, Args: r.Args, Settings: settings, Single: r.Single, ReadOnly: r.ReadOnly}
 }
 
 // Query runs statements.
 func (q queries) Query(ctx context.Context, r *rpc.Query, sink rpc.Sink) error {
-	return q.engine.Run(ctx, request(r), &wireSink{sink})
+	return q.engine.Run(ctx, q.request(r), &wireSink{sink})
 }
 
 // CopyIn runs COPY … FROM STDIN.
 func (q queries) CopyIn(ctx context.Context, r *rpc.Query, in io.Reader) (*apiv1.QueryEnd, error) {
-	end, err := q.engine.CopyIn(ctx, request(r), in)
+	end, err := q.engine.CopyIn(ctx, q.request(r), in)
 	return wireEnd(end), err
 }
 
 // CopyOut runs COPY … TO STDOUT.
 func (q queries) CopyOut(ctx context.Context, r *rpc.Query, out io.Writer) (*apiv1.QueryEnd, error) {
-	end, err := q.engine.CopyOut(ctx, request(r), out)
+	end, err := q.engine.CopyOut(ctx, q.request(r), out)
 	return wireEnd(end), err
 }
 

@@ -22,6 +22,7 @@ type Service struct {
 	Addr net.Addr
 
 	edge     *gateway.Edge
+	rpc      *rpc.Server
 	gateway  *gateway.Gateway
 	postgres *pgwire.Server // nil: not served
 	wg       sync.WaitGroup
@@ -76,14 +77,14 @@ func (s *Service) open() error {
 	n := s.Node
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{n})
-	edge := rpc.New(n, n.queries(), rpc.Options{Logger: n.cfg.Logger, Metrics: registry})
+	s.rpc = rpc.New(n, n.queries(), rpc.Options{Access: n.access, Logger: n.cfg.Logger, Metrics: registry})
 	var err error
-	s.gateway, err = gateway.New(gateway.Options{GRPC: edge.GRPC(), Ready: n.Ready, Metrics: registry, Version: Version(), Logger: n.cfg.Logger})
+	s.gateway, err = gateway.New(gateway.Options{GRPC: s.rpc.GRPC(), Access: n.access, Ready: n.Ready, Metrics: registry, Version: Version(), Logger: n.cfg.Logger})
 	if err != nil {
 		return err
 	}
-	s.edge = gateway.NewEdge(edge.GRPC(), s.gateway, n.cfg.Logger)
-	edge.SetServing(true)
+	s.edge = gateway.NewEdge(s.rpc.GRPC(), s.gateway, n.cfg.Logger)
+	s.rpc.SetServing(true)
 	return nil
 }
 

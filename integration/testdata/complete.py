@@ -41,13 +41,13 @@ def read(until):
     rest = rest.partition(until)[2]
 
 
-read(b"=> ")
+read(b"=# ")
 for typed, expected in CASES:
     os.write(terminal, typed.encode() + b"\t")
     read(expected.encode())
     os.write(terminal, b"\x15\\echo next\n")  # Ctrl-U drops the line
     read(b"\r\nnext\r\n")
-    read(b"=> ")
+    read(b"=# ")
 os.write(terminal, b"\\q\n")
 os.waitpid(pid, 0)
 print("ok")

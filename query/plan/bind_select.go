@@ -402,7 +402,7 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 		}
 		return nil
 	}
-	t, err := b.Table(ref.Name)
+	t, err := b.Table(ref.Name, schema.Select)
 	if err != nil {
 		return err
 	}

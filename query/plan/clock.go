@@ -209,6 +209,16 @@ func formatInterval(v Value) string {
 	return strings.Join(parts, " ")
 }
 
+// After is t and a span such as '90 days', if that lies in the future of t and in range.
+func After(t time.Time, span string) (time.Time, bool) {
+	v, ok := ParseInterval(span)
+	if !ok {
+		return t, false
+	}
+	us, ok := addInterval(t.UnixMicro(), v, 1)
+	return time.UnixMicro(us), ok && us > t.UnixMicro()
+}
+
 // addInterval is t + sign·v: months by the calendar (the day is clipped to the month), then days, then microseconds.
 func addInterval(us int64, v Value, sign int32) (int64, bool) {
 	if v.months != 0 {

@@ -33,8 +33,16 @@ type Context struct {
 	Shards    int  // data groups; 0 if not known
 	// System are the relations that are computed; nil: there are none.
 	System SystemCatalog
+	// Rights is what the principal may do; nil: everything.
+	Rights Rights
 	// Setting is the value of a session setting, for current_setting and SHOW.
 	Setting func(name string) (string, bool)
+}
+
+// Rights says what a principal may do with tables.
+type Rights interface {
+	// Table says why p may not be done with t, as a public error, or nil.
+	Table(t *schema.Table, p schema.Privilege) error
 }
 
 // Binder binds statements of one text.
@@ -149,11 +157,14 @@ func (b *Binder) TableName(n sql.Name) schema.Name {
 	return name
 }
 
-// Table finds a table, or says that there is none and which one may be meant.
-func (b *Binder) Table(n sql.Name) (*schema.Table, error) {
+// Table finds a table for somebody who needs a privilege on it (0: none), or says that there is none and which one may be meant.
+func (b *Binder) Table(n sql.Name, need schema.Privilege) (*schema.Table, error) {
 	name := b.TableName(n)
 	if t := b.Catalog.Table(name); t != nil {
-		return t, nil
+		if b.Rights == nil || need == 0 {
+			return t, nil
+		}
+		return t, b.Rights.Table(t, need)
 	}
 	err := b.fail(n.Pos, errcode.UnknownTable, "table %q does not exist", n.String())
 	var names []string

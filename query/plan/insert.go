@@ -36,7 +36,7 @@ func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 	case s.Source == nil:
 		return nil, b.unsupported(s.Pos, "DEFAULT VALUES")
 	}
-	t, err := b.Table(s.Table)
+	t, err := b.Table(s.Table, schema.Insert)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/query/stats"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 func (b *Binder) tableFunction(ref *sql.TableFunc) (Node, error) {
@@ -193,7 +194,7 @@ func (b *Binder) tableBlock(args *tableArgs) (*block, error) {
 			name.Name, name.Schema, name.Database = col.Name, col.Table, col.Schema
 		}
 	}
-	t, err := b.Table(name)
+	t, err := b.Table(name, schema.Select)
 	if err != nil {
 		return nil, err
 	}

@@ -231,6 +231,20 @@ type DropRole struct {
 	Names    []Ident
 }
 
+// CreateToken is CREATE TOKEN name FOR ROLE role, with VALID FOR a span or VALID UNTIL a time.
+type CreateToken struct {
+	Pos
+	Name, Role Ident
+	For, Until *Literal // at most one of them
+}
+
+// DropToken is DROP TOKEN name FOR ROLE role.
+type DropToken struct {
+	Pos
+	IfExists   bool
+	Name, Role Ident
+}
+
 // RoleOption is an attribute of a role: login, nologin, superuser, nosuperuser, createrole, …; password, connection
 // limit and valid until have a value.
 type RoleOption struct {
@@ -273,6 +287,8 @@ func (*CreateRole) statement()     {}
 func (*AlterRole) statement()      {}
 func (*DropRole) statement()       {}
 func (*Grant) statement()          {}
+func (*CreateToken) statement()    {}
+func (*DropToken) statement()      {}
 
 func (*SetOptions) alterAction()   {}
 func (*ResetOptions) alterAction() {}

@@ -61,6 +61,32 @@ func (p *parser) alterRole(at Pos) Statement {
 	return a
 }
 
+func (p *parser) createToken(at Pos) Statement {
+	c := &CreateToken{Pos: at}
+	c.Name, c.Role = p.tokenOfRole()
+	if p.acceptWord("valid") {
+		if p.acceptWord("until") {
+			l := p.stringValue("a time in quotes")
+			c.Until = &l
+			return c
+		}
+		p.expectWord("for", "for", "until")
+		l := p.stringValue("a span in quotes, such as '90 days'")
+		c.For = &l
+	}
+	return c
+}
+
+// tokenOfRole reads name FOR ROLE role.
+func (p *parser) tokenOfRole() (name, role Ident) {
+	name = p.ident("the name of a token")
+	p.expectWord("for")
+	if p.tok.is("role") || p.tok.is("user") {
+		p.advance()
+	}
+	return name, p.role()
+}
+
 // roleWords are the attributes without a value.
 var roleWords = strings.Fields(`login nologin superuser nosuperuser createrole nocreaterole createdb nocreatedb inherit noinherit
 	replication noreplication bypassrls nobypassrls`)

@@ -118,8 +118,10 @@ func (p *parser) create() Statement {
 		return p.createTable(at)
 	case p.tok.is("role"), p.tok.is("user"):
 		return p.createRole(at)
+	case p.acceptWord("token"):
+		return p.createToken(at)
 	}
-	panic(p.unsupportedObject("CREATE", "table", "role", "user"))
+	panic(p.unsupportedObject("CREATE", "table", "role", "user", "token"))
 }
 
 func (p *parser) alter() Statement {
@@ -148,8 +150,12 @@ func (p *parser) drop() Statement {
 		d := &DropRole{Pos: at, IfExists: p.acceptWords("if", "exists")}
 		d.Names = p.roles()
 		return d
+	case p.acceptWord("token"):
+		d := &DropToken{Pos: at, IfExists: p.acceptWords("if", "exists")}
+		d.Name, d.Role = p.tokenOfRole()
+		return d
 	}
-	panic(p.unsupportedObject("DROP", "table", "role", "user"))
+	panic(p.unsupportedObject("DROP", "table", "role", "user", "token"))
 }
 
 func (p *parser) dropBehavior() {

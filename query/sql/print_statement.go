@@ -25,7 +25,7 @@ func (p *printer) statement(s Statement) {
 		p.names(s.Names)
 	case *Explain:
 		p.explain(s)
-	case *CreateRole, *AlterRole, *DropRole, *Grant:
+	case *CreateRole, *AlterRole, *DropRole, *Grant, *CreateToken, *DropToken:
 		p.roleStatement(s)
 	default:
 		p.session(s)
@@ -303,6 +303,25 @@ func (p *printer) roleStatement(s Statement) {
 		p.roleList(s.Names)
 	case *Grant:
 		p.grant(s)
+	case *CreateToken:
+		p.put("CREATE TOKEN ")
+		p.name(s.Name.Name)
+		p.put(" FOR ROLE ")
+		p.role(s.Role)
+		if s.For != nil {
+			p.put(" VALID FOR ")
+			p.literal(s.For)
+		}
+		if s.Until != nil {
+			p.put(" VALID UNTIL ")
+			p.literal(s.Until)
+		}
+	case *DropToken:
+		p.put("DROP TOKEN ")
+		p.when(s.IfExists, "IF EXISTS ")
+		p.name(s.Name.Name)
+		p.put(" FOR ROLE ")
+		p.role(s.Role)
 	}
 }
 

@@ -73,6 +73,9 @@ func WriteHTTP(w http.ResponseWriter, r *http.Request, e *Error) {
 	if p.Retryable && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable) {
 		h.Set("Retry-After", strconv.FormatInt(max(1, (p.RetryAfterMS+999)/1000), 10))
 	}
+	if p.Status == http.StatusUnauthorized {
+		h["Www-Authenticate"] = []string{`Bearer realm="quipu"`, `Basic realm="quipu", charset="UTF-8"`}
+	}
 	w.WriteHeader(p.Status)
 	w.Write(append(body, '\n')) // a client that has gone away hears nothing
 }

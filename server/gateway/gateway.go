@@ -29,12 +29,15 @@ import (
 
 	"github.com/quipudb/quipu/proto/api/openapi"
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/rpc"
 )
 
 // Options says what is behind the gateway. GRPC and Ready are needed.
 type Options struct {
 	GRPC         *grpc.Server         // the services; the gateway serves it on a connection inside the process
+	Access       *access.Control      // says who calls, where no RPC does; default: everybody may do everything
 	Ready        func() error         // why the node cannot serve, or nil; answers from memory
 	Metrics      *prometheus.Registry // served at /metrics; default: a new one
 	Version      string               // of the program, in the header Quipu-Version
@@ -69,6 +72,9 @@ func New(opts Options) (*Gateway, error) {
 	}
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
+	}
+	if opts.Access == nil {
+		opts.Access = access.Unguarded()
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -117,23 +123,59 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.
 
 func (g *Gateway) routes(translated http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", g.page)
-	mux.HandleFunc("GET /livez", live)
-	mux.HandleFunc("GET /readyz", g.ready)
-	mux.HandleFunc("GET /healthz", g.ready)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g.opts.Metrics, promhttp.HandlerOpts{Registry: g.opts.Metrics, MaxRequestsInFlight: 8}))
-	mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(openapi.JSON)
-	})
-	mux.Handle("/v1/query", g.limited(g.serveQuery))
-	mux.HandleFunc("/v1/copy", g.serveCopy)
-	mux.HandleFunc("GET /v1/contexts:watch", g.watch)
-	mux.Handle("/v1/", g.limited(translated.ServeHTTP))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		errcode.WriteHTTP(w, r, errcode.New(errcode.NotFound, "there is nothing at %s", r.URL.Path).WithHint("/ says what is here"))
-	})
+	for pattern, h := range g.handlers(translated) {
+		mux.Handle(pattern, g.ruled(access.HTTP[pattern], h))
+	}
 	return g.outer(mux)
+}
+
+// handlers are the routes. Each has a rule in access.HTTP; without one it answers nobody.
+func (g *Gateway) handlers(translated http.Handler) map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /{$}":     http.HandlerFunc(g.page),
+		"GET /livez":   http.HandlerFunc(live),
+		"GET /readyz":  http.HandlerFunc(g.ready),
+		"GET /healthz": http.HandlerFunc(g.ready),
+		"GET /metrics": promhttp.HandlerFor(g.opts.Metrics, promhttp.HandlerOpts{Registry: g.opts.Metrics, MaxRequestsInFlight: 8}),
+		"GET /v1/openapi.json": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(openapi.JSON)
+		}),
+		"/v1/query":              g.limited(g.serveQuery),
+		"/v1/copy":               http.HandlerFunc(g.serveCopy),
+		"GET /v1/contexts:watch": http.HandlerFunc(g.watch),
+		"/v1/":                   g.limited(translated.ServeHTTP),
+		"/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			errcode.WriteHTTP(w, r, errcode.New(errcode.NotFound, "there is nothing at %s", r.URL.Path).WithHint("/ says what is here"))
+		}),
+	}
+}
+
+// ruled is h for those whom the rule lets through.
+func (g *Gateway) ruled(rule access.Rule, h http.Handler) http.Handler {
+	if rule.Kind == access.Free || rule.Kind == access.Calls {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := g.opts.Access.Authenticate(r.Context(), access.Credentials{
+			Authorization: r.Header.Get("Authorization"), Claimed: r.Header.Get(rpc.MetaPrincipal), Remote: remoteHost(r)})
+		if err == nil {
+			err = rule.Check(c, nil)
+		}
+		if err != nil {
+			writeError(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func remoteHost(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // translated is grpc-gateway's handler for the JSON API.
@@ -193,7 +235,10 @@ func outgoing(name string) (string, bool) {
 
 // callMetadata is what incoming does, for the plain handlers.
 func callMetadata(r *http.Request) context.Context {
-	md := metadata.MD{}
+	md := metadata.MD{rpc.MetaForwarded: {remoteHost(r)}}
+	if a := r.Header.Get("Authorization"); a != "" {
+		md[rpc.MetaAuthorization] = []string{a}
+	}
 	for name, values := range r.Header {
 		if key, ok := incoming(name); ok {
 			md[key] = values

@@ -28,6 +28,7 @@ type conn struct {
 	id             uint32
 	key            []byte
 	user, database string
+	login          Login
 
 	wishes   map[string]string // parameters of the startup message
 	initial  map[string]string // settings that RESET goes back to
@@ -104,7 +105,7 @@ func (c *conn) greet() error {
 	for _, p := range [][2]string{
 		{"server_version", serverVersion}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"},
 		{"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"}, {"standard_conforming_strings", "on"},
-		{"is_superuser", "off"}, {"session_authorization", c.user}, {"application_name", c.settings["application_name"]},
+		{"is_superuser", onOff(c.login.Superuser)}, {"session_authorization", c.user}, {"application_name", c.settings["application_name"]},
 		{"default_transaction_read_only", "off"}, {"in_hot_standby", "off"}, {"quipu_version", c.s.o.Version},
 	} {
 		c.out.send(&pgproto3.ParameterStatus{Name: p[0], Value: clean(p[1])})
@@ -115,6 +116,13 @@ func (c *conn) greet() error {
 	c.out.send(&pgproto3.BackendKeyData{ProcessID: c.id, SecretKey: c.key})
 	c.net.SetDeadline(time.Time{})
 	return c.ready()
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // serverVersion is the PostgreSQL that clients shall take us for. psql and others choose their catalog queries by it.

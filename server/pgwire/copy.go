@@ -10,6 +10,7 @@ import (
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // copyKind is a format of COPY.
@@ -157,7 +158,7 @@ func (c *conn) copy(ctx context.Context, st *query.Statement, t *sql.Copy, res *
 	if !t.From {
 		return c.copyOut(ctx, st, t, f)
 	}
-	target, err := c.copyTarget(ctx, st, t)
+	target, err := c.copyTarget(ctx, st, t, schema.Insert)
 	if err != nil {
 		return err
 	}
@@ -171,16 +172,16 @@ func (c *conn) copy(ctx context.Context, st *query.Statement, t *sql.Copy, res *
 	return res.done("COPY " + itoa(rows))
 }
 
-// copyTarget finds the table and the columns, and looks at the newest catalog before it says that they are not there.
-func (c *conn) copyTarget(ctx context.Context, st *query.Statement, t *sql.Copy) (*plan.Insert, error) {
+// copyTarget finds the table, on which a privilege is needed, and the columns, and looks at the newest catalog before it says that they are not there.
+func (c *conn) copyTarget(ctx context.Context, st *query.Statement, t *sql.Copy, need schema.Privilege) (*plan.Insert, error) {
 	find := func(refresh bool) (*plan.Insert, error) {
 		view, err := c.s.o.Catalog.View(ctx, refresh)
 		if err != nil {
 			return nil, err
 		}
-		b := plan.NewBinder(plan.Context{Text: st.Text, Catalog: view, Now: time.Now(), Principal: c.user, Database: c.database})
+		b := plan.NewBinder(plan.Context{Text: st.Text, Catalog: view, Now: time.Now(), Principal: c.user, Rights: c.login.Rights, Database: c.database})
 		in := &plan.Insert{}
-		if in.Table, err = b.Table(t.Table); err == nil {
+		if in.Table, err = b.Table(t.Table, need); err == nil {
 			in.Targets, err = b.Targets(in.Table, t.Columns)
 		}
 		return in, err

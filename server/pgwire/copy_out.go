@@ -11,6 +11,7 @@ import (
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // copyOut runs the query of a COPY and sends its rows as data, one message a row.
@@ -18,7 +19,7 @@ func (c *conn) copyOut(ctx context.Context, st *query.Statement, t *sql.Copy, f 
 	if t.Query != nil {
 		return c.engine(ctx, &query.Statement{Text: st.Text, Tree: t.Query}, nil, &copySink{c: c, f: f})
 	}
-	in, err := c.copyTarget(ctx, st, t)
+	in, err := c.copyTarget(ctx, st, t, schema.Select)
 	if err != nil {
 		return err
 	}

@@ -6,12 +6,15 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
+	"errors"
 	"net"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/xdg-go/scram"
 
+	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // Roles says who may log in. Passwords themselves are known to nobody: a verifier proves that the other side knows one.
@@ -20,15 +23,23 @@ type Roles interface {
 	Verifier(ctx context.Context, user string) (v Verifier, ok bool, err error)
 	// Any is false as long as no role exists; then everybody on this machine is let in.
 	Any() bool
+	// Attempt asks whether a user may try a password from an address; done, which must be called, says whether one was tried, and
+	// whether it was right.
+	Attempt(user string, from net.Addr) (done func(tried, right bool), err error)
+	// Login is what the session of a user begins with who has proved its password, or was not asked because there was no role.
+	Login(ctx context.Context, user string, proved bool) (Login, error)
 }
 
-// Verifier is what SCRAM-SHA-256 keeps of a password (RFC 5802, RFC 7677).
-type Verifier struct {
-	Salt       []byte
-	Iterations int // at least 4096
-	StoredKey  []byte
-	ServerKey  []byte
+// Login is what a session is allowed, and begins with.
+type Login struct {
+	Rights         query.Rights // nil: everything is allowed
+	Superuser      bool         // is told to the client
+	Settings       map[string]string
+	ConnectionsMax int // of the user; -1: no bound
 }
+
+// Verifier is what SCRAM-SHA-256 keeps of a password.
+type Verifier = schema.Verifier
 
 // Names of the mechanisms.
 const (
@@ -36,15 +47,39 @@ const (
 	scramBound = "SCRAM-SHA-256-PLUS" // bound to the certificate of the TLS connection
 )
 
-const iterationsDefault = 4096
+const iterationsDefault = schema.IterationsMin
 
-func (c *conn) authenticate() error {
-	if c.s.o.Roles == nil || !c.s.o.Roles.Any() {
-		if local(c.net.RemoteAddr()) {
-			return nil
-		}
+// authenticate finds out whether the user may log in, and what it may do then.
+func (c *conn) authenticate() (err error) {
+	if c.s.o.Roles == nil {
+		c.login.ConnectionsMax = -1
+		return c.letIn()
+	}
+	proved := c.s.o.Roles.Any()
+	if proved {
+		err = c.prove()
+	} else {
+		err = c.letIn()
+	}
+	if err == nil {
+		c.login, err = c.s.o.Roles.Login(c.s.base, c.user, proved)
+	}
+	return err
+}
+
+// letIn is for a server without roles.
+func (c *conn) letIn() error {
+	if !local(c.net.RemoteAddr()) {
 		return errcode.New(errcode.Unauthenticated, "no role exists yet, so that only connections of the same machine are let in").
 			WithHint("create a role with a password first, connected from the machine itself")
+	}
+	return nil
+}
+
+// prove asks for the password.
+func (c *conn) prove() error {
+	if c.s.o.TLS != nil && c.tls == nil {
+		return errcode.New(errcode.Unauthenticated, "connection requires SSL").WithHint("connect with sslmode=require, or better verify-full")
 	}
 	ctx, cancel := context.WithTimeout(c.s.base, c.s.o.StartTimeout)
 	defer cancel()
@@ -55,13 +90,16 @@ func (c *conn) authenticate() error {
 	if !known {
 		v = c.s.decoyOf(c.user)
 	}
-	if err := c.scram(v); err != nil {
+	done, err := c.s.o.Roles.Attempt(c.user, c.raw.RemoteAddr())
+	if err != nil {
 		return err
 	}
-	if !known { // no proof fits the keys of a decoy, but that rests on chance
-		return errPassword(c.user)
+	err = c.scram(v)
+	if err == nil && !known { // no proof fits the keys of a decoy, but that rests on chance
+		err = errPassword(c.user)
 	}
-	return nil
+	done(!errors.Is(err, errEnded), err == nil) // a client without a password goes and asks a person for one
+	return err
 }
 
 func errPassword(user string) error {

@@ -186,6 +186,17 @@ func (s *Server) admit(c *conn) error {
 		return failure(stateTooManyConnections, "the server has as many connections as it takes, %d", s.o.ConnectionsMax).
 			WithHint("close some, or put a pool in front")
 	}
+	if most := c.login.ConnectionsMax; most >= 0 {
+		n := 0
+		for _, other := range s.conns {
+			if other.user == c.user {
+				n++
+			}
+		}
+		if n >= most {
+			return failure(stateTooManyConnections, "too many connections for role %q", c.user)
+		}
+	}
 	for {
 		s.lastID = s.lastID%processIDMax + 1
 		if _, used := s.conns[s.lastID]; !used {

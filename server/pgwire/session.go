@@ -130,6 +130,7 @@ func (c *conn) checkDatabase() error {
 
 // applyWishes takes the settings of the startup message.
 func (c *conn) applyWishes() error {
+	maps.Copy(c.settings, c.login.Settings)
 	wishes := map[string]string{}
 	for name, value := range c.wishes {
 		if name = strings.ToLower(name); name != "options" && name != "replication" {

@@ -2,15 +2,18 @@ package rpc
 
 import (
 	"context"
-	"unicode"
-	"unicode/utf8"
+	"net"
+	"strings"
 
-	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/access"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 )
 
 // Metadata keys of requests. The gateway brings the HTTP headers of the same names.
 const (
+	MetaAuthorization  = "authorization"
+	MetaForwarded      = "x-forwarded-for"
 	MetaPrincipal      = "quipu-principal"
 	MetaIdempotencyKey = "idempotency-key"
 	MetaIfMatch        = "if-match"
@@ -20,31 +23,52 @@ const (
 
 // Metadata keys of answers.
 const (
-	MetaSnapshot    = "quipu-snapshot"
-	MetaStaleness   = "quipu-staleness-ms"
-	MetaTogether    = "quipu-together" // sent: 1, the stream takes WriteRequest.more
-	MetaReceipt     = "quipu-receipt"
-	MetaReplayed    = "idempotency-replayed"
-	MetaETag        = "etag"
-	anonymous       = "local" // the principal of a caller who does not name one
-	principalMaxLen = 128
+	MetaSnapshot  = "quipu-snapshot"
+	MetaStaleness = "quipu-staleness-ms"
+	MetaTogether  = "quipu-together" // sent: 1, the stream takes WriteRequest.more
+	MetaReceipt   = "quipu-receipt"
+	MetaReplayed  = "idempotency-replayed"
+	MetaETag      = "etag"
 )
 
-// principal says who calls. As long as a node has no authentication, and so listens on loopback only, callers name themselves.
-func principal(ctx context.Context) (string, error) {
-	p := first(ctx, MetaPrincipal)
-	if p == "" {
-		return anonymous, nil
+// callerKey finds the caller in the context of a request. The interceptors put it there.
+type callerKey struct{}
+
+func callerOf(ctx context.Context) *access.Caller {
+	c, ok := ctx.Value(callerKey{}).(*access.Caller)
+	if !ok {
+		panic("rpc: a request came past the interceptors") // which answer it, and no service runs without a caller
 	}
-	if len(p) > principalMaxLen || !utf8.ValidString(p) {
-		return "", errcode.New(errcode.Invalid, "%s is not valid UTF-8 or longer than %d bytes", MetaPrincipal, principalMaxLen)
+	return c
+}
+
+// principal is the name of who calls.
+func principal(ctx context.Context) string { return callerOf(ctx).Name }
+
+// authenticate says who calls, for all methods but those that are for everybody.
+func (s *Server) authenticate(ctx context.Context, rule access.Rule) (context.Context, *access.Caller, error) {
+	if rule.Kind == access.Free {
+		return ctx, nil, nil
 	}
-	for _, r := range p {
-		if !unicode.IsPrint(r) {
-			return "", errcode.New(errcode.Invalid, "%s holds a character that does not print", MetaPrincipal)
-		}
+	c, err := s.opts.Access.Authenticate(ctx, access.Credentials{Authorization: first(ctx, MetaAuthorization), Claimed: first(ctx, MetaPrincipal), Remote: remote(ctx)})
+	if err != nil {
+		return ctx, nil, err
 	}
-	return p, nil
+	return context.WithValue(ctx, callerKey{}, c), c, nil
+}
+
+// remote is the address of who calls, without a port. The gateway's calls come from inside the process and tell it in a header, the
+// last item of which is its own.
+func remote(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+		return tcp.IP.String()
+	}
+	forwarded := first(ctx, MetaForwarded)
+	return strings.TrimSpace(forwarded[strings.LastIndexByte(forwarded, ',')+1:])
 }
 
 // first is the first value of a metadata key of the request, or empty.

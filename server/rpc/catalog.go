@@ -38,10 +38,7 @@ func (s *catalogService) GetTable(ctx context.Context, req *apiv1.GetTableReques
 }
 
 func (s *catalogService) CreateTable(ctx context.Context, req *apiv1.CreateTableRequest) (*apiv1.Table, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	t, err := tableOf(req.Table)
 	if err != nil {
 		return nil, err
@@ -56,10 +53,7 @@ func (s *catalogService) CreateTable(ctx context.Context, req *apiv1.CreateTable
 }
 
 func (s *catalogService) AlterTable(ctx context.Context, req *apiv1.AlterTableRequest) (*apiv1.Table, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	change, err := changeOf(req)
 	if err != nil {
 		return nil, err
@@ -74,10 +68,7 @@ func (s *catalogService) AlterTable(ctx context.Context, req *apiv1.AlterTableRe
 }
 
 func (s *catalogService) DropTable(ctx context.Context, req *apiv1.DropTableRequest) (*apiv1.DropTableResponse, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	ctx, cancel := deadline(ctx, s.opts.QueryTimeout)
 	defer cancel()
 	if err := s.backend.DropTable(ctx, who, nameOf(req), req.IfExists); err != nil {
@@ -87,10 +78,7 @@ func (s *catalogService) DropTable(ctx context.Context, req *apiv1.DropTableRequ
 }
 
 func (s *catalogService) TruncateTable(ctx context.Context, req *apiv1.TruncateTableRequest) (*apiv1.Table, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	ctx, cancel := deadline(ctx, s.opts.QueryTimeout)
 	defer cancel()
 	t, err := s.backend.TruncateTable(ctx, who, nameOf(req))

@@ -73,14 +73,11 @@ func (s *contextService) Delete(ctx context.Context, req *apiv1.DeleteContextReq
 }
 
 func (s *contextService) change(ctx context.Context, c ContextChange, ifVersion *uint64) (*apiv1.Record, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if c.IfVersion, err = expected(ctx, c.Name, ifVersion); err != nil {
 		return nil, err
 	}
-	c.By = who
+	c.By = principal(ctx)
 	ctx, cancel := deadline(ctx, s.opts.WriteTimeout)
 	defer cancel()
 	r, err := s.backend.SetContext(ctx, c)

@@ -6,9 +6,11 @@ import (
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/errcode/known"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 )
 
 // keyed are the methods that take an idempotency key.
@@ -23,7 +25,25 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err := refuseKey(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
-	return handler(ctx, req)
+	rule := access.RPC[info.FullMethod]
+	ctx, caller, err := s.authenticate(ctx, rule)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(rule, caller, req); err != nil {
+		return nil, err
+	}
+	resp, err = handler(ctx, req)
+	if err == nil && rule.Answer {
+		err = check(rule, caller, resp)
+	}
+	return resp, err
+}
+
+// check applies a rule to a message.
+func check(rule access.Rule, caller *access.Caller, m any) error {
+	message, _ := m.(proto.Message)
+	return rule.Check(caller, message)
 }
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -31,7 +51,32 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if err := refuseKey(ss.Context(), info.FullMethod); err != nil {
 		return err
 	}
-	return handler(srv, ss)
+	rule := access.RPC[info.FullMethod]
+	ctx, caller, err := s.authenticate(ss.Context(), rule)
+	if err != nil {
+		return err
+	}
+	if err := rule.Check(caller, nil); err != nil {
+		return err
+	}
+	return handler(srv, &guarded{ServerStream: ss, ctx: ctx, rule: rule, caller: caller})
+}
+
+// guarded is a stream whose caller is asked for its rights with every message that it gets, because streams live for long.
+type guarded struct {
+	grpc.ServerStream
+	ctx    context.Context
+	rule   access.Rule
+	caller *access.Caller
+}
+
+func (g *guarded) Context() context.Context { return g.ctx }
+
+func (g *guarded) SendMsg(m any) error {
+	if err := g.rule.Check(g.caller, nil); err != nil {
+		return err
+	}
+	return g.ServerStream.SendMsg(m)
 }
 
 // finish is deferred by the interceptors.

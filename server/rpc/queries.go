@@ -5,6 +5,7 @@ import (
 	"io"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/plan"
 )
 
@@ -22,7 +23,8 @@ type Queries interface {
 // Query is a request to run SQL.
 type Query struct {
 	Principal string
-	Database  string // empty means the default
+	Rights    query.Rights // of the principal
+	Database  string       // empty means the default
 	SQL       string
 	Args      []plan.Value // of $1, $2, …; text is untyped, as a string literal is
 	Settings  map[string]string

@@ -97,10 +97,7 @@ func (s *queryService) CopyOut(req *apiv1.QueryRequest, stream grpc.ServerStream
 
 // request checks a query and takes in what the headers say.
 func (s *Server) request(ctx context.Context, req *apiv1.QueryRequest) (*Query, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	switch {
 	case strings.TrimSpace(req.Sql) == "":
 		return nil, invalid("sql", "is empty")
@@ -114,7 +111,7 @@ func (s *Server) request(ctx context.Context, req *apiv1.QueryRequest) (*Query, 
 	case req.MaxRows < 0:
 		return nil, invalid("max_rows", "is negative")
 	}
-	q := &Query{Principal: who, Database: req.Database, SQL: req.Sql, RowsMax: s.opts.RowsMax, Single: req.Single, ReadOnly: req.ReadOnly}
+	q := &Query{Principal: who, Rights: callerOf(ctx), Database: req.Database, SQL: req.Sql, RowsMax: s.opts.RowsMax, Single: req.Single, ReadOnly: req.ReadOnly}
 	if req.MaxRows > 0 {
 		q.RowsMax = min(q.RowsMax, req.MaxRows)
 	}
@@ -125,6 +122,7 @@ func (s *Server) request(ctx context.Context, req *apiv1.QueryRequest) (*Query, 
 		}
 		q.Args = append(q.Args, v)
 	}
+	var err error
 	q.Settings, err = readLevel(ctx, req.Settings)
 	return q, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/access"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -26,6 +27,7 @@ type Options struct {
 	RowsMax         int64         // of one result; default 1,000,000
 	WatchesMax      int           // watch streams of the node; default 1,024
 
+	Access  *access.Control       // says who calls and may what; default: everybody may do everything
 	Logger  *slog.Logger          // default: discard
 	Metrics prometheus.Registerer // default: none
 }
@@ -41,6 +43,9 @@ func (o *Options) defaults() {
 	set(&o.WatchesMax, 1024)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Access == nil {
+		o.Access = access.Unguarded()
 	}
 	o.InFlightBytes = max(o.InFlightBytes, int64(o.MessageBytesMax)) // one request must fit
 }

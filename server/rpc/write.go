@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/router"
 	"google.golang.org/grpc"
@@ -21,10 +22,7 @@ type writeService struct {
 
 // Write is one batch. A batch of which every part is refused is still answered with the list of refusals.
 func (s *writeService) Write(ctx context.Context, req *apiv1.WriteRequest) (*apiv1.WriteResponse, error) {
-	who, err := principal(ctx)
-	if err != nil {
-		return nil, err
-	}
+	who := principal(ctx)
 	if key := first(ctx, MetaIdempotencyKey); key != "" && req.IdempotencyKey == "" {
 		req.IdempotencyKey = key
 	}
@@ -61,6 +59,10 @@ func writeHeader(r *router.Result) metadata.MD {
 
 // write is shared by the unary call and the stream.
 func (s *Server) write(ctx context.Context, who string, req *apiv1.WriteRequest) (*apiv1.WriteResponse, *router.Result, error) {
+	// Each request of a stream is for a table of its own.
+	if err := access.RPC[apiv1.Write_WriteStream_FullMethodName].Check(callerOf(ctx), req); err != nil {
+		return nil, nil, err
+	}
 	d, err := decodeBatch(who, req)
 	if err != nil {
 		return nil, nil, err
