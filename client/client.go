@@ -66,9 +66,15 @@ func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(&c.opts)
 	}
-	address, err := parseTarget(target)
+	address, encrypted, err := parseTarget(target)
 	if err != nil {
 		return nil, err
+	}
+	if encrypted && c.opts.tls == nil {
+		WithTLS(nil)(&c.opts)
+	}
+	if c.opts.authorization != "" && c.opts.tls == nil && !isLoopback(address) {
+		return nil, fmt.Errorf("quipu: a token or password would go to %s unencrypted: use WithTLS, or a target quipus://host:port", target)
 	}
 	if c.conn, err = grpc.NewClient(address, c.dialOptions()...); err != nil {
 		return nil, fmt.Errorf("quipu: %w", err)
@@ -136,37 +142,44 @@ func (c *Client) dialOptions() []grpc.DialOption {
 	}
 }
 
-// parseTarget gives the address in gRPC's form.
-func parseTarget(target string) (string, error) {
+// isLoopback says that an address in gRPC's form is of this machine.
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(strings.TrimPrefix(address, "dns:///"))
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// parseTarget gives the address in gRPC's form, and whether its scheme asks for encryption.
+func parseTarget(target string) (address string, encrypted bool, err error) {
 	rest := target
 	if strings.Contains(target, "://") {
 		u, err := url.Parse(target)
-		if err != nil || u.Scheme != "quipu" || u.Path != "" && u.Path != "/" {
-			return "", fmt.Errorf("quipu: target %q is not of the form quipu://host:port[,host:port]", target)
+		if err != nil || u.Scheme != "quipu" && u.Scheme != "quipus" || u.Path != "" && u.Path != "/" {
+			return "", false, fmt.Errorf("quipu: target %q is not of the form quipu://host:port[,host:port], or quipus:// with TLS", target)
 		}
-		rest = u.Host
+		rest, encrypted = u.Host, u.Scheme == "quipus"
 	}
 	hosts := strings.Split(rest, ",")
 	for i, h := range hosts {
 		if h == "" {
-			return "", fmt.Errorf("quipu: target %q names no host", target)
+			return "", false, fmt.Errorf("quipu: target %q names no host", target)
 		}
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			hosts[i] = net.JoinHostPort(strings.Trim(h, "[]"), "7480")
 		}
 	}
 	if len(hosts) == 1 {
-		return "dns:///" + hosts[0], nil
+		return "dns:///" + hosts[0], encrypted, nil
 	}
-	return "", fmt.Errorf("quipu: target %q names %d hosts; this version connects to one", target, len(hosts))
+	return "", false, fmt.Errorf("quipu: target %q names %d hosts; this version connects to one", target, len(hosts))
 }
 
-// authorize adds the token to a call.
+// authorize adds the credentials to a call.
 func (c *Client) authorize(ctx context.Context) context.Context {
-	if c.opts.token == "" {
+	if c.opts.authorization == "" {
 		return ctx
 	}
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.opts.token)
+	return metadata.AppendToOutgoingContext(ctx, "authorization", c.opts.authorization)
 }
 
 func (c *Client) openSession(ctx context.Context, durable bool, opts ...grpc.CallOption) (session, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -430,14 +431,14 @@ func TestResultThatIsCutOffIsAnError(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for in, want := range map[string]string{
-		"quipu://h:1": "dns:///h:1", "h": "dns:///h:7480", "127.0.0.1:9": "dns:///127.0.0.1:9", "[::1]:9": "dns:///[::1]:9",
+		"quipu://h:1": "dns:///h:1", "quipus://h:1": "dns:///h:1", "h": "dns:///h:7480", "127.0.0.1:9": "dns:///127.0.0.1:9", "[::1]:9": "dns:///[::1]:9",
 	} {
-		if got, err := parseTarget(in); err != nil || got != want {
+		if got, encrypted, err := parseTarget(in); err != nil || got != want || encrypted != strings.HasPrefix(in, "quipus:") {
 			t.Errorf("parseTarget(%q) = %q, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"", "http://h:1", "quipu://", "quipu://h/x", "a,b"} {
-		if _, err := parseTarget(in); err == nil {
+		if _, _, err := parseTarget(in); err == nil {
 			t.Errorf("parseTarget(%q) was accepted", in)
 		}
 	}
@@ -466,6 +467,20 @@ func BenchmarkRowInc(b *testing.B) {
 	for b.Loop() {
 		if err := row.Inc(ctx); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestCredentialsNeedEncryption: a token is not sent in the clear to another machine.
+func TestCredentialsNeedEncryption(t *testing.T) {
+	for _, o := range []Option{WithToken("x"), WithPassword("ann", "x")} {
+		if _, err := Open(t.Context(), "quipu://192.0.2.1:7480", o); err == nil || !strings.Contains(err.Error(), "unencrypted") {
+			t.Errorf("Open = %v", err)
+		}
+	}
+	for address, want := range map[string]bool{"dns:///127.0.0.1:1": true, "dns:///localhost:1": true, "dns:///[::1]:1": true, "dns:///10.0.0.1:1": false, "dns:///a.example:1": false} {
+		if isLoopback(address) != want {
+			t.Errorf("isLoopback(%s) is not %v", address, want)
 		}
 	}
 }

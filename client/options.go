@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"time"
 )
 
@@ -9,16 +10,16 @@ import (
 type Option func(*options)
 
 type options struct {
-	tls         *tls.Config
-	token       string
-	linger      time.Duration
-	batchCells  int
-	bufferBytes int
-	inFlight    int
-	block       bool
-	durable     bool
-	hooks       Hooks
-	now         func() time.Time
+	tls           *tls.Config
+	authorization string // of every call; empty: none
+	linger        time.Duration
+	batchCells    int
+	bufferBytes   int
+	inFlight      int
+	block         bool
+	durable       bool
+	hooks         Hooks
+	now           func() time.Time
 }
 
 func defaults() options {
@@ -31,11 +32,27 @@ func defaults() options {
 	}
 }
 
-// WithTLS encrypts the connection. Without it the client speaks plain text, which a server takes on loopback only.
-func WithTLS(config *tls.Config) Option { return func(o *options) { o.tls = config } }
+// WithTLS encrypts the connection; nil trusts the certificates that the system trusts, as the scheme quipus of a target does. Without
+// it the client speaks plain text, which a server takes on loopback only.
+func WithTLS(config *tls.Config) Option {
+	return func(o *options) {
+		if o.tls = config; config == nil {
+			o.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+	}
+}
 
-// WithToken authenticates every call.
-func WithToken(token string) Option { return func(o *options) { o.token = token } }
+// WithToken authenticates every call by a token, as CREATE TOKEN gives it.
+func WithToken(token string) Option {
+	return func(o *options) { o.authorization = "Bearer " + token }
+}
+
+// WithPassword authenticates every call by the name of a role and its password.
+func WithPassword(role, password string) Option {
+	return func(o *options) {
+		o.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(role+":"+password))
+	}
+}
 
 // WithLinger is how long Add lets counts collect before they are sent. Default 5 ms; 0 sends as soon as the sender is free.
 func WithLinger(d time.Duration) Option { return func(o *options) { o.linger = max(0, d) } }
