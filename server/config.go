@@ -28,6 +28,11 @@ type Config struct {
 
 	Peer Peer // how other nodes reach this one, and it them
 
+	// TLS of gRPC, HTTP and the PostgreSQL wire, files in PEM form; both or none. They are read again when they change.
+	TLSCert, TLSKey string
+	// A first role, made when the node starts and there is none; both or none.
+	Admin, AdminPassword string
+
 	Now    func() time.Time // default time.Now
 	Halt   func(error)      // called once when the node can no longer keep its promises; the node stops serving by itself
 	Logger *slog.Logger     // default: discard
@@ -86,10 +91,16 @@ func (c Config) complete() (Config, error) {
 		c.Peer.Placement.SteadyMin = steadyMin
 	}
 	if c.Peer.ListenFunc == nil {
-		c.Peer.ListenFunc = listen
+		c.Peer.ListenFunc = listenLoopback
 		if c.Peer.TLS != nil {
 			c.Peer.ListenFunc = listenAnywhere
 		}
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return c, errors.New("server: TLS needs a certificate and its key, two files in PEM form")
+	}
+	if (c.Admin == "") != (c.AdminPassword == "") {
+		return c, errors.New("server: the first role needs a name and a password")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

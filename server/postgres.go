@@ -2,21 +2,31 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 
 	"github.com/quipudb/quipu/server/pgwire"
 )
 
-// ServePostgres opens the PostgreSQL wire on another loopback address, and gives the address that it got.
+// ServePostgres opens the PostgreSQL wire on another address, for which Serve's rule holds too, and gives the address that it got.
 func (s *Service) ServePostgres(address string) (net.Addr, error) {
-	l, err := listen(address)
+	door := door{address: address, encrypted: s.certificates != nil}
+	err := door.open()
+	if err == nil {
+		err = door.openWide(s.Closed())
+	}
 	if err != nil {
 		return nil, err
 	}
+	l := door.listener
+	var encrypt *tls.Config
+	if s.certificates != nil {
+		encrypt = s.certificates.config(wireProtocols)
+	}
 	d := engineDoors{s.Node}
 	s.postgres, err = pgwire.New(pgwire.Options{Engine: s.Node.queries().engine, Catalog: d, Source: d, Writer: d, Roles: wireRoles{s.Node.access},
-		Version: Version(), Logger: s.Node.cfg.Logger})
+		TLS: encrypt, Version: Version(), Logger: s.Node.cfg.Logger})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -547,6 +547,15 @@ func TestPasswordsStayOutOfFilesAndLogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A verifier that the client has made, as psql's \password does it; this one is of the password of RFC 7677 §3.
+	const verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+	if _, err := c.Exec(t.Context(), "SHOW password_encryption; ALTER USER ann PASSWORD '"+verifier+"'").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	c.Close(t.Context())
+	if c, err = pgconn.Connect(t.Context(), "postgres://ann:pencil@"+addr.String()+"/quipu?sslmode=disable"); err != nil {
+		t.Fatal(err)
+	}
 	c.Close(t.Context())
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

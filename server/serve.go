@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,43 +27,138 @@ type Service struct {
 	gateway  *gateway.Gateway
 	postgres *pgwire.Server // nil: not served
 	wg       sync.WaitGroup
-	failed   chan error // what ended a listener; room for one each
+	stop     context.CancelFunc // of what runs beside the listeners
+
+	certificates *certificates // nil: connections are not encrypted
+	failed       chan error    // what ended a listener; room for one each
 }
 
-// Serve opens the node's data directory and serves it on address, which must be a loopback one: there is no authentication in this
-// release. It returns when requests are answered.
+// Serve opens the node's data directory and serves it on address. It must be a loopback one, unless connections are encrypted and a
+// role exists, so that callers prove who they are. It returns when requests are answered.
 func Serve(ctx context.Context, cfg Config, address string) (*Service, error) {
-	l, err := listen(address)
-	if err != nil {
+	d := door{address: address, encrypted: cfg.TLSCert != ""}
+	if err := d.open(); err != nil {
 		return nil, err
 	}
 	if cfg.Peer.API == "" {
-		cfg.Peer.API = l.Addr().String()
+		cfg.Peer.API = d.addr()
 	}
 	n, err := Open(ctx, cfg)
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, d.close())
 	}
-	s := &Service{Node: n, Addr: l.Addr(), failed: make(chan error, 2)}
-	if err := s.open(); err != nil {
-		return nil, errors.Join(err, l.Close(), n.Close())
+	s := &Service{Node: n, failed: make(chan error, 2)}
+	if err := s.prepare(ctx, &d); err != nil {
+		return nil, errors.Join(err, d.close(), n.Close())
 	}
-	s.wg.Go(func() { s.failed <- s.edge.Serve(l) })
+	s.Addr = d.listener.Addr()
+	s.wg.Go(func() { s.failed <- s.edge.Serve(d.listener) })
 	return s, nil
 }
 
-// listen binds a loopback address, and says so if it is asked for another one.
-func listen(address string) (net.Listener, error) {
+// prepare makes what stands between the door and the node.
+func (s *Service) prepare(ctx context.Context, d *door) (err error) {
+	cfg := s.Node.cfg
+	if cfg.TLSCert != "" {
+		if s.certificates, err = openCertificates(cfg.TLSCert, cfg.TLSKey, cfg.Logger); err != nil {
+			return err
+		}
+	}
+	if cfg.Admin != "" {
+		if err := s.Node.FirstRole(ctx, cfg.Admin, cfg.AdminPassword); err != nil {
+			return err
+		}
+	}
+	if err := d.openWide(s.Closed()); err != nil {
+		return err
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if s.certificates != nil {
+		s.wg.Go(func() { s.certificates.watch(watching) })
+	}
+	return nil
+}
+
+// Closed reports whether a role exists, so that callers must prove who they are.
+func (s *Service) Closed() bool { return s.Node.access.Closed() }
+
+// ReloadCertificate reads the TLS certificate again. An error leaves the last one in force.
+func (s *Service) ReloadCertificate() error {
+	if s.certificates == nil {
+		return nil
+	}
+	return s.certificates.reload()
+}
+
+// door is an address to be listened on. One of loopback is opened before the node, which finds out early that another program has it;
+// any other only when it is known that nobody comes in without a proof.
+type door struct {
+	address   string
+	encrypted bool
+	listener  net.Listener
+}
+
+func (d *door) open() error {
+	switch loopback, err := isLoopback(d.address); {
+	case err != nil:
+		return err
+	case loopback:
+		return d.listen()
+	case !d.encrypted:
+		return fmt.Errorf("server: %s is not a loopback address, and connections would not be encrypted; "+
+			"give the node a TLS certificate (--tls-cert, --tls-key) and a first role, or let it serve its own machine on 127.0.0.1 or ::1", d.address)
+	}
+	return nil
+}
+
+// openWide opens an address that is not of loopback, if a role exists.
+func (d *door) openWide(closed bool) error {
+	if d.listener != nil {
+		return nil
+	}
+	if !closed {
+		return fmt.Errorf("server: %s is not a loopback address, and no role exists, so that everybody could do everything; "+
+			"make the first role with --admin and --admin-password-file, or by CREATE ROLE on 127.0.0.1", d.address)
+	}
+	return d.listen()
+}
+
+func isLoopback(address string) (bool, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("server: listen address %q is not of the form host:port: %w", address, err)
+		return false, fmt.Errorf("server: listen address %q is not of the form host:port: %w", address, err)
 	}
 	ip := net.ParseIP(host)
-	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("server: %s is not a loopback address; without TLS and authentication, which this release does not have, "+
-			"a node serves its own machine only (use 127.0.0.1 or ::1)", address)
+	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
+}
+
+func (d *door) listen() (err error) {
+	d.listener, err = listenAnywhere(d.address)
+	return err
+}
+
+// listenLoopback binds a loopback address, for other nodes without certificates.
+func listenLoopback(address string) (net.Listener, error) {
+	loopback, err := isLoopback(address)
+	if err != nil {
+		return nil, err
+	}
+	if !loopback {
+		return nil, fmt.Errorf("server: %s is not a loopback address; nodes without certificates of their own reach each other on one machine only (use 127.0.0.1 or ::1)", address)
 	}
 	return listenAnywhere(address)
+}
+
+// addr is where clients find the door.
+func (d *door) addr() string {
+	if d.listener == nil {
+		return d.address
+	}
+	return d.listener.Addr().String()
 }
 
 func listenAnywhere(address string) (net.Listener, error) {
@@ -71,6 +167,13 @@ func listenAnywhere(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("server: %s cannot be served, the port may be in use by another program: %w", address, err)
 	}
 	return l, nil
+}
+
+func (d *door) close() error {
+	if d.listener == nil {
+		return nil
+	}
+	return d.listener.Close()
 }
 
 func (s *Service) open() error {
@@ -83,7 +186,11 @@ func (s *Service) open() error {
 	if err != nil {
 		return err
 	}
-	s.edge = gateway.NewEdge(s.rpc.GRPC(), s.gateway, n.cfg.Logger)
+	var encrypt *tls.Config
+	if s.certificates != nil {
+		encrypt = s.certificates.config(apiProtocols)
+	}
+	s.edge = gateway.NewEdge(s.rpc.GRPC(), s.gateway, encrypt, n.cfg.Logger)
 	s.rpc.SetServing(true)
 	return nil
 }
@@ -103,6 +210,7 @@ func (s *Service) Close() error {
 	}
 	err = errors.Join(err, s.closePostgres(ctx))
 	s.gateway.Close()
+	s.stop()
 	s.wg.Wait()
 	return errors.Join(err, s.Node.Close())
 }

@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writ
 	c.SetVersionTemplate("quipu {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	c.AddCommand(demoCommand(), serveCommand(), talks(sqlCommand()), talks(importCommand()), talks(exportCommand()), talks(tableCommand()),
-		talks(contextCommand()), talks(nodeCommand()), talks(clusterCommand()), benchCommand(), versionCommand())
+		talks(contextCommand()), talks(tokenCommand()), talks(nodeCommand()), talks(clusterCommand()), benchCommand(), versionCommand())
 	c.SetHelpCommand(helpCommand())
 	for _, group := range append(c.Commands(), c) {
 		if group.HasSubCommands() {
@@ -99,7 +99,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writ
 
 // talks gives a command, with its own commands, the flag that names the server.
 func talks(c *cobra.Command) *cobra.Command {
-	c.PersistentFlags().String("url", "", "server to talk to (default $QUIPU_URL or "+defaultURL+")")
+	f := c.PersistentFlags()
+	f.String("url", "", "server to talk to (default $QUIPU_URL or "+defaultURL+"); quipus://host:port encrypts the connection")
+	f.String("tls-ca", "", "file of certificates to trust instead of the system's; encrypts the connection (default $QUIPU_TLS_CA)")
+	f.StringP("user", "U", "", "role to log in as (default $QUIPU_USER), with the password of $QUIPU_PASSWORD or from the terminal; $QUIPU_TOKEN logs in by a token")
 	return c
 }
 
@@ -152,9 +155,11 @@ func exactly(n int, what string) cobra.PositionalArgs {
 func connect(cmd *cobra.Command, opts ...client.Option) (*client.Client, error) {
 	url, _ := cmd.Flags().GetString("url")
 	url = cmp.Or(url, os.Getenv("QUIPU_URL"), defaultURL)
-	if token := os.Getenv("QUIPU_TOKEN"); token != "" {
-		opts = append(opts, client.WithToken(token))
+	credentials, err := credentialsOf(cmd)
+	if err != nil {
+		return nil, err
 	}
+	opts = append(opts, credentials...)
 	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
 	defer cancel()
 	c, err := client.Open(ctx, url, opts...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -19,18 +20,23 @@ import (
 
 func serveCommand() *cobra.Command {
 	var cfg server.Config
-	var address, postgres, peers, memory, free, level string
+	var address, postgres, peers, memory, free, level, passwordFile string
 	var certificates transport.TLS
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR",
 		Short: "Run a node",
 		Long: `Run a node on a data directory. An empty directory becomes a complete cluster of one node, or with --join a member of the
-cluster that any node of it names; there is no other initialization. Replicas come to a new node by themselves. The node serves gRPC and HTTP on one port and PostgreSQL clients (psql, drivers, dashboards) on another, on this
-machine only: there is no authentication yet.
+cluster that any node of it names; there is no other initialization. Replicas come to a new node by themselves. The node serves gRPC and HTTP
+on one port and PostgreSQL clients (psql, drivers, dashboards) on another.
+
+While no role exists, it serves this machine only, and whoever asks may do everything. CREATE ROLE name SUPERUSER LOGIN PASSWORD '…',
+or --admin-password-file, makes the first role; from then on everybody proves who they are. Other addresses than loopback need a role and
+a certificate, which is read again when its files change, or on SIGHUP.
 It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no longer keep its promises.`,
 		Example: `  quipu serve --data-dir ./data
   quipu serve --data-dir ./data --listen 127.0.0.1:7490 --cell-memory 2GiB
-  quipu serve --data-dir ./data2 --listen 127.0.0.1:7490 --peer-addr 127.0.0.1:7491 --join 127.0.0.1:7481`,
+  quipu serve --data-dir ./data2 --listen 127.0.0.1:7490 --peer-addr 127.0.0.1:7491 --join 127.0.0.1:7481
+  quipu serve --data-dir ./data --listen :7480 --pg-listen :7432 --tls-cert node.crt --tls-key node.key --admin-password-file admin.pw`,
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if cfg.CellMemory, err = bytesOf("cell-memory", memory); err != nil {
@@ -41,6 +47,12 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 			}
 			if cfg.Logger, err = logger(cmd.ErrOrStderr(), level); err != nil {
 				return err
+			}
+			if cfg.AdminPassword, err = passwordOf(passwordFile); err != nil {
+				return err
+			}
+			if passwordFile == "" {
+				cfg.Admin = ""
 			}
 			if cfg.Shards < 1 {
 				return &usageError{fmt.Errorf("--shards %d: a cluster has at least 1", cfg.Shards)}
@@ -57,14 +69,18 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	}
 	f := c.Flags()
 	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
-	f.StringVar(&address, "listen", "127.0.0.1:7480", "loopback address of gRPC and HTTP")
-	f.StringVar(&postgres, "pg-listen", postgresDefault, "loopback address of PostgreSQL's protocol; off to leave it out")
+	f.StringVar(&address, "listen", "127.0.0.1:7480", "address of gRPC and HTTP")
+	f.StringVar(&postgres, "pg-listen", postgresDefault, "address of PostgreSQL's protocol; off to leave it out")
 	f.StringVar(&peers, "peer-addr", peerDefault, "address for other nodes, a loopback one without --peer-cert; off for a node that stays alone")
 	f.StringVar(&certificates.CertFile, "peer-cert", "", "certificate of this node (PEM), for TLS between nodes on addresses other than loopback ones")
 	f.StringVar(&certificates.KeyFile, "peer-key", "", "private key of --peer-cert (PEM)")
 	f.StringVar(&certificates.AuthorityFile, "peer-ca", "", "certificates of the authority that signs those of all nodes, and of nothing else (PEM)")
 	f.StringVar(&cfg.Peer.Advertise, "advertise", "", "address at which other nodes reach this one (default that of --peer-addr)")
 	f.StringVar(&cfg.Peer.Join, "join", "", "peer address of any member of the cluster that a new node joins")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "file of the certificate, in PEM form with those between it and the root")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "file of the certificate's key, in PEM form")
+	f.StringVar(&cfg.Admin, "admin", "quipu", "name of the first role, made at the start if there is none")
+	f.StringVar(&passwordFile, "admin-password-file", "", "file with the password of the first role")
 	f.IntVar(&cfg.Shards, "shards", 4, "shards of a new cluster; fixed from then on")
 	f.StringVar(&memory, "cell-memory", "", "memory for cells and dictionaries, for example 512MiB (default a quarter of the machine's)")
 	f.StringVar(&free, "disk-free", "", "free disk space below which writes are refused (default 512MiB)")
@@ -92,16 +108,47 @@ func serve(cmd *cobra.Command, cfg server.Config, address, postgres string) erro
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; %sdata in %s)\n", servingPrefix, s.Addr, sql, cfg.DataDir)
-	select {
-	case <-cmd.Context().Done():
-		return s.Close()
-	case err := <-s.Failed():
-		return errors.Join(err, s.Close())
-	case err := <-halted:
-		// Nothing is written any more: what is not in the log was not acknowledged.
-		return fmt.Errorf("the node stopped because it can no longer keep its promises: %w%s", err, mend(err))
+	state := ""
+	if !s.Closed() {
+		state = "; no role exists: open to every program on this machine"
 	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; %sdata in %s%s)\n", servingPrefix, s.Addr, sql, cfg.DataDir, state)
+	hangUps := make(chan os.Signal, 1)
+	if cfg.TLSCert != "" {
+		signal.Notify(hangUps, syscall.SIGHUP)
+		defer signal.Stop(hangUps)
+	}
+	for {
+		select {
+		case <-hangUps:
+			if err := s.ReloadCertificate(); err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the last certificate stays: %v\n", err)
+			}
+		case <-cmd.Context().Done():
+			return s.Close()
+		case err := <-s.Failed():
+			return errors.Join(err, s.Close())
+		case err := <-halted:
+			// Nothing is written any more: what is not in the log was not acknowledged.
+			return fmt.Errorf("the node stopped because it can no longer keep its promises: %w%s", err, mend(err))
+		}
+	}
+}
+
+// passwordOf reads a password from a file: its first line.
+func passwordOf(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", &usageError{fmt.Errorf("--admin-password-file: the first line of %s is empty", path)}
+	}
+	return line, nil
 }
 
 // mend says what to do about what stopped a node, where that is plain.

@@ -56,7 +56,7 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edge := gateway.NewEdge(s.GRPC(), gw, nil)
+	edge := gateway.NewEdge(s.GRPC(), gw, nil, nil)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ const preface = "PRI * HT"
 type Edge struct {
 	grpc   *grpc.Server
 	http   *http.Server
+	tls    *tls.Config // nil: connections are not encrypted
 	logger *slog.Logger
 
 	toGRPC, toHTTP *handover
@@ -44,8 +47,9 @@ type Edge struct {
 // drainKey finds, in the context of a request, the channel that closes when the edge shuts down. Event streams end on it.
 type drainKey struct{}
 
-// NewEdge makes an edge over a gRPC server and a handler. Stop it with Shutdown, which also stops the gRPC server.
-func NewEdge(g *grpc.Server, handler http.Handler, logger *slog.Logger) *Edge {
+// NewEdge makes an edge over a gRPC server and a handler, where encrypt is not nil for encrypted connections only. Stop it with
+// Shutdown, which also stops the gRPC server.
+func NewEdge(g *grpc.Server, handler http.Handler, encrypt *tls.Config, logger *slog.Logger) *Edge {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -58,6 +62,7 @@ func NewEdge(g *grpc.Server, handler http.Handler, logger *slog.Logger) *Edge {
 			MaxHeaderBytes:    headerBytesMax,
 			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		},
+		tls:       encrypt,
 		logger:    logger,
 		toGRPC:    newHandover(),
 		toHTTP:    newHandover(),
@@ -118,13 +123,17 @@ func (e *Edge) take(conn net.Conn) {
 
 // sniff reads the first bytes and hands the connection over.
 func (e *Edge) sniff(c *sniffed) {
-	c.SetReadDeadline(time.Now().Add(headerTime))
+	c.SetDeadline(time.Now().Add(headerTime))
+	if e.tls != nil && !c.encrypt(e.tls) {
+		c.Close()
+		return
+	}
 	c.head = make([]byte, len(preface))
 	if _, err := io.ReadFull(c.Conn, c.head); err != nil {
 		c.Close() // gone, or slower than it may be
 		return
 	}
-	c.SetReadDeadline(time.Time{})
+	c.SetDeadline(time.Time{})
 	to := e.toHTTP
 	if string(c.head) == preface {
 		to = e.toGRPC
@@ -200,6 +209,20 @@ type sniffed struct {
 	release func() // gives the slot back, once
 }
 
+// encrypt does the TLS handshake. Who sent plain HTTP is told so.
+func (c *sniffed) encrypt(cfg *tls.Config) bool {
+	t := tls.Server(c.Conn, cfg)
+	err := t.Handshake()
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && slices.Contains(httpStarts, string(plain.RecordHeader[:4])) {
+		io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis port speaks HTTPS: begin the address with https://\n")
+	}
+	c.Conn = t
+	return err == nil
+}
+
+// httpStarts are how requests of HTTP/1 begin.
+var httpStarts = []string{"GET ", "HEAD", "POST", "PUT ", "PATC", "DELE", "OPTI"}
+
 func (c *sniffed) Read(p []byte) (int, error) {
 	if len(c.head) > 0 {
 		n := copy(p, c.head)
@@ -211,8 +234,8 @@ func (c *sniffed) Read(p []byte) (int, error) {
 
 // CloseWrite lets the HTTP server end an answer to a request that it does not read to its end, without a reset.
 func (c *sniffed) CloseWrite() error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		return tcp.CloseWrite()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok { // TCP, and TLS on it
+		return half.CloseWrite()
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (p *pipes) dial() net.Conn {
 func inMemory(t *testing.T, test func(t *testing.T, p *pipes, e *gateway.Edge)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
-		e := gateway.NewEdge(grpc.NewServer(), h, nil)
+		e := gateway.NewEdge(grpc.NewServer(), h, nil, nil)
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		served := make(chan error, 1)
 		go func() { served <- e.Serve(p) }()

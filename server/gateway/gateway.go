@@ -3,7 +3,7 @@
 // COPY, probes and metrics are plain handlers beside it. Edge sends each connection of the port to gRPC or to HTTP.
 //
 //	gw, err := gateway.New(gateway.Options{GRPC: rpcServer.GRPC(), Ready: node.Ready, Metrics: registry, Version: version})
-//	edge := gateway.NewEdge(rpcServer.GRPC(), gw, logger)
+//	edge := gateway.NewEdge(rpcServer.GRPC(), gw, nil, logger)
 //	err = edge.Serve(listener)
 //
 // Every error is application/problem+json, from server/errcode.

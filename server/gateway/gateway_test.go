@@ -42,7 +42,7 @@ func open(t *testing.T, opts gateway.Options) *port {
 	if p.gw, err = gateway.New(opts); err != nil {
 		t.Fatal(err)
 	}
-	p.edge = gateway.NewEdge(p.rpc.GRPC(), p.gw, nil)
+	p.edge = gateway.NewEdge(p.rpc.GRPC(), p.gw, nil, nil)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -17,13 +17,14 @@ import (
 
 // conn is one connection. The goroutine that serves it owns every field but those under mu.
 type conn struct {
-	s     *Server
-	raw   net.Conn // as it was accepted; others may close it
-	net   net.Conn // the same, or TLS on it
-	in    *pgproto3.Backend
-	out   output
-	tls   *tls.ConnectionState // nil: not encrypted
-	minor uint32               // of the protocol
+	s          *Server
+	raw        net.Conn // as it was accepted; others may close it
+	net        net.Conn // the same, or TLS on it
+	in         *pgproto3.Backend
+	out        output
+	tls        *tls.ConnectionState // nil: not encrypted
+	encryption *tls.Config          // that made it so
+	minor      uint32               // of the protocol
 
 	id             uint32
 	key            []byte

@@ -192,7 +192,7 @@ func (c *conn) ask(kind uint32) (pgproto3.FrontendMessage, error) {
 
 // binding is the hash of our certificate (RFC 5929, tls-server-end-point), where there is one certificate only.
 func (c *conn) binding() (scram.ChannelBinding, bool) {
-	cfg := c.s.o.TLS
+	cfg := c.encryption
 	if c.tls == nil || len(cfg.Certificates) != 1 || cfg.GetCertificate != nil || cfg.GetConfigForClient != nil {
 		return scram.ChannelBinding{}, false
 	}

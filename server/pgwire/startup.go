@@ -132,7 +132,7 @@ func (c *conn) answerTLS() error {
 
 // encrypt does the TLS handshake within the time of the start.
 func (c *conn) encrypt() error {
-	t := tls.Server(c.net, c.s.o.TLS)
+	t := tls.Server(c.net, c.tlsConfig())
 	if err := t.Handshake(); err != nil {
 		return errEnded
 	}
@@ -140,6 +140,25 @@ func (c *conn) encrypt() error {
 	c.tls = &state
 	c.setNet(t)
 	return nil
+}
+
+// tlsConfig is the server's, which may be made for each connection anew; the connection remembers which one it got.
+func (c *conn) tlsConfig() *tls.Config {
+	c.encryption = c.s.o.TLS
+	get := c.s.o.TLS.GetConfigForClient
+	if get == nil {
+		return c.encryption
+	}
+	outer := c.s.o.TLS.Clone()
+	outer.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		got, err := get(h)
+		if err != nil || got == nil {
+			return got, err
+		}
+		c.encryption = withALPN(got)
+		return c.encryption, nil
+	}
+	return outer
 }
 
 func withALPN(cfg *tls.Config) *tls.Config {
