@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -45,7 +46,7 @@ func (w *writeStream) begin(ctx context.Context, r received) (begun, open bool) 
 	}
 	w.workers.Add(1) // until it is answered
 	w.starting.Unlock()
-	f := w.fly(r)
+	f := w.fly(ctx, r)
 	if f == nil {
 		w.workers.Done()
 		return false, true
@@ -60,13 +61,16 @@ func (w *writeStream) begin(ctx context.Context, r received) (begun, open bool) 
 }
 
 // fly is nil if something is wrong with r: a worker will say what.
-func (w *writeStream) fly(r received) (f *rowFlight) {
+func (w *writeStream) fly(ctx context.Context, r received) (f *rowFlight) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.opts.Logger.Error("request panicked", "method", streamed, "panic", p, "stack", string(debug.Stack()))
 			f = nil
 		}
 	}()
+	if err := access.RPC[apiv1.Write_WriteStream_FullMethodName].Check(callerOf(ctx), r.req); err != nil {
+		return nil
+	}
 	d, err := decodeBatch(w.who, r.req)
 	if err != nil {
 		return nil
