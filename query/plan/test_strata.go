@@ -93,14 +93,11 @@ var strataTests = []*Test{
 		Cats: []Category{{"a", Nominal}, {"b", Nominal}, {"strata", Nominal}}, Columns: plainColumns,
 		Doc:     "Landis, Heyman and Koch's test of any association of `a` and `b` within strata, for tables of any shape",
 		Example: "SELECT general_cmh_test(dose, relief, site) FROM trial",
-		finish: func(_ *Aggregate, c *Cells) ([]Value, error) {
-			s, err := strataOf(c)
-			if err != nil {
-				return nil, err
-			}
-			g, err := stats.GeneralizedCMH(s, nil, nil)
-			return plainRecord(g.General, err)
-		},
+		whole:   []int{2},
+		sums: generalSums(func(_ *Aggregate, g *stats.GeneralSums, _ *levelTotals) ([]Value, error) {
+			x, err := g.Finish(nil, nil)
+			return plainRecord(x.General, err)
+		}),
 	},
 	{
 		Name: "ordinal_cmh_test", Family: strataFamily,
@@ -109,7 +106,8 @@ var strataTests = []*Test{
 			Doc: "what is tested within strata: the scores of `a` and `b` are correlated, the mean scores of `b` differ between values of `a`, or the other way round"}},
 		Doc:     "Landis, Heyman and Koch's tests within strata for categories with scores",
 		Example: "SELECT ordinal_cmh_test(dose, relief, site) FROM trial",
-		finish:  finishOrdinalCMH,
+		whole:   []int{2},
+		sums:    generalSums(finishOrdinalCMH),
 	},
 	{
 		Name: "loglinear_test", Family: strataFamily,
@@ -266,12 +264,8 @@ func inOrder(values []Value) []int {
 	return place
 }
 
-func finishOrdinalCMH(a *Aggregate, c *Cells) ([]Value, error) {
-	s, err := strataOf(c)
-	if err != nil {
-		return nil, err
-	}
-	g, err := stats.GeneralizedCMH(s, scoresOf(c.Values[0]), scoresOf(c.Values[1]))
+func finishOrdinalCMH(a *Aggregate, sums *stats.GeneralSums, levels *levelTotals) ([]Value, error) {
+	g, err := sums.Finish(scoresOf(levels.values[0]), scoresOf(levels.values[1]))
 	switch a.option("alternative").Text() {
 	case "row_means":
 		return plainRecord(g.RowMeans, err)
