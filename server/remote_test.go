@@ -82,7 +82,7 @@ func TestScriptsAtANodeWithoutShards(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		later := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC).Sub(time.Now())
+		later := time.Until(time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC))
 		now := func() time.Time { return time.Now().Add(later) } // the scripts count what happened in May 2024
 		one := newClusterAt(t, now, "a")
 		defer one.stopAll()
