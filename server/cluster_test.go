@@ -505,3 +505,21 @@ func TestAnyNodeTakesAnyRequest(t *testing.T) {
 		c.waitEqual()
 	})
 }
+
+// A replica that only ever gets whole states and never goes on by its log is made anew, under the same node.
+func TestStuckReplicaIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		createTable(t, c.nodes["a"])
+		old := c.nodes["c"].local(1)
+		if c.leader(transport.Shard(1)) == c.nodes["c"] {
+			t.Fatal("c leads the shard")
+		}
+		old.stuck.Store(true)
+		c.wait("c has another replica", func() bool { s := c.nodes["c"].local(1); return s != nil && s != old })
+		c.waitVoters("a", "b", "c")
+		c.waitEqual()
+	})
+}

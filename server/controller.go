@@ -71,6 +71,7 @@ func (c *controller) look(ctx context.Context) {
 	c.ask(ctx, nodes)
 	state := c.state()
 	c.record(ctx, state)
+	c.unstick(ctx, state)
 	for _, a := range placement.Plan(state, c.n.cfg.Peer.Placement) {
 		if a.Kind == placement.Remove && a.Group == uint32(transport.Meta) && v.NodeState(a.Node) == command.NodeDraining {
 			a.Kind = placement.Demote
@@ -197,6 +198,9 @@ func (c *controller) leaderOf(g transport.Group) (node string, report *peerv1.Gr
 }
 
 func (h *heard) group(g transport.Group) *peerv1.GroupReport {
+	if h == nil {
+		return nil
+	}
 	for _, r := range h.report.GetGroups() {
 		if r.Group == uint32(g) {
 			return r
@@ -243,6 +247,30 @@ func equal(a, b []command.Replica) bool {
 		}
 	}
 	return true
+}
+
+// unstick takes a replica that is stuck out of its group, if a majority of the voters works without it. The replica is a stray then and is
+// deleted, and the group gets a new one.
+func (c *controller) unstick(ctx context.Context, s placement.State) {
+	for _, g := range s.Groups {
+		voters, good, stuck := 0, 0, ""
+		for _, r := range g.Replicas {
+			if report := c.nodes[r.Node].group(transport.Group(g.ID)); report.GetStuck() && r.Node != g.Leader {
+				stuck = r.Node
+			} else if r.CaughtUp && r.Role == placement.Voter {
+				good++
+			}
+			if r.Role == placement.Voter {
+				voters++
+			}
+		}
+		if g.Leader == "" || stuck == "" || good < voters/2+1 {
+			continue
+		}
+		a := placement.Action{Kind: placement.Remove, Group: g.ID, Node: stuck, Why: "states are installed there again and again"}
+		c.n.cfg.Logger.Warn("a replica is made anew", "group", transport.Group(g.ID).String(), "node", stuck)
+		c.n.warn(ctx, "a replica that is stuck could not be removed", c.n.change(ctx, a))
+	}
 }
 
 // tidy ends replicas that their groups have gone on without, and opens again those of learners that have none.

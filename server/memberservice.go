@@ -46,7 +46,11 @@ func (n *Node) report() (*peerv1.ReportResponse, error) {
 	}
 	out := &peerv1.ReportResponse{Version: Version(), DiskFreeBytes: n.disk.free.Load(), ResidentBytes: n.memory.Used()}
 	for _, r := range n.replicas() {
-		out.Groups = append(out.Groups, groupReport(r))
+		g := groupReport(r)
+		if s := n.local(schema.ShardID(g.Group - 1)); s != nil {
+			g.Stuck = s.stuck.Load()
+		}
+		out.Groups = append(out.Groups, g)
 	}
 	return out, nil
 }

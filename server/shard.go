@@ -24,6 +24,7 @@ type shard struct {
 	proposer *replica.Proposer
 
 	ended     atomic.Uint64 // revision up to which the shard has been told of ended sessions in this term, by this node
+	stuck     atomic.Bool   // states are installed again and again: the replica is to be made anew
 	following sync.Mutex    // held while the shard is brought to a view, so that an older one never comes after a newer one
 
 	mu       sync.RWMutex              // guards the fields below
@@ -43,6 +44,7 @@ func openShard(id schema.ShardID, o replica.Options, led func()) (*shard, error)
 	}
 	o.Machine = s.machine
 	o.LogTime = func() int64 { return s.machine.Status().LogTime }
+	o.Stuck = func() { s.stuck.Store(true) }
 	var err error
 	if s.replica, err = replica.Open(o); err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ type Options struct {
 
 	Timeout       time.Duration    // without a heartbeat before an election; 1 s if zero
 	CommitTimeout time.Duration    // 5 ms if zero
+	Stuck         func()           // called when states are installed here again and again and the log does not go on
 	Led           func(*Replica)   // called when this replica has begun to lead, perhaps before Open returns
 	Disk          func() error     // why nothing may be written now (DISK_FULL), or nil; answers from memory
 	Now           func() time.Time // time.Now if nil
@@ -188,7 +189,7 @@ func (r *Replica) startRaft() error {
 			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
-	if r.raft, err = raft.NewRaft(conf, bridge, r.raftlog, r.raftlog, snapshots, r.o.Transport); err != nil {
+	if r.raft, err = raft.NewRaft(conf, &installs{Bridge: bridge, r: r}, r.raftlog, r.raftlog, snapshots, r.o.Transport); err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	r.gate = NewGate(r.raft.CommitIndex, r.Leading)

@@ -518,10 +518,12 @@ type GroupReport struct {
 	CommitIndex  uint64                 `protobuf:"varint,4,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
 	AppliedIndex uint64                 `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	// Set if the node leads: for how long, and the members as its log has them.
-	Leads         bool          `protobuf:"varint,6,opt,name=leads,proto3" json:"leads,omitempty"`
-	LedMs         int64         `protobuf:"varint,7,opt,name=led_ms,json=ledMs,proto3" json:"led_ms,omitempty"`
-	Members       []*MemberInfo `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
-	Leader        string        `protobuf:"bytes,9,opt,name=leader,proto3" json:"leader,omitempty"`
+	Leads   bool          `protobuf:"varint,6,opt,name=leads,proto3" json:"leads,omitempty"`
+	LedMs   int64         `protobuf:"varint,7,opt,name=led_ms,json=ledMs,proto3" json:"led_ms,omitempty"`
+	Members []*MemberInfo `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
+	Leader  string        `protobuf:"bytes,9,opt,name=leader,proto3" json:"leader,omitempty"`
+	// States are installed here again and again: the replica needs to be made anew.
+	Stuck         bool `protobuf:"varint,10,opt,name=stuck,proto3" json:"stuck,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +619,13 @@ func (x *GroupReport) GetLeader() string {
 		return x.Leader
 	}
 	return ""
+}
+
+func (x *GroupReport) GetStuck() bool {
+	if x != nil {
+		return x.Stuck
+	}
+	return false
 }
 
 type MemberInfo struct {
@@ -1398,7 +1407,7 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x03(\v2\x1a.quipu.peer.v1.GroupReportR\x06groups\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x03 \x01(\x03R\rdiskFreeBytes\x12%\n" +
-	"\x0eresident_bytes\x18\x04 \x01(\x03R\rresidentBytes\"\x98\x02\n" +
+	"\x0eresident_bytes\x18\x04 \x01(\x03R\rresidentBytes\"\xae\x02\n" +
 	"\vGroupReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1d\n" +
@@ -1409,7 +1418,9 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x05leads\x18\x06 \x01(\bR\x05leads\x12\x15\n" +
 	"\x06led_ms\x18\a \x01(\x03R\x05ledMs\x123\n" +
 	"\amembers\x18\b \x03(\v2\x19.quipu.peer.v1.MemberInfoR\amembers\x12\x16\n" +
-	"\x06leader\x18\t \x01(\tR\x06leader\"6\n" +
+	"\x06leader\x18\t \x01(\tR\x06leader\x12\x14\n" +
+	"\x05stuck\x18\n" +
+	" \x01(\bR\x05stuck\"6\n" +
 	"\n" +
 	"MemberInfo\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
