@@ -9,6 +9,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -17,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -114,8 +116,8 @@ func connect(node string, dial func(context.Context, string) (net.Conn, error)) 
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}))
 }
 
-// Node is the service of a node.
-func (c *Client) Node(node string) (peerv1.MembershipClient, error) {
+// conn is the connection to a node. It is made when it is needed, and made again when it breaks.
+func (c *Client) conn(node string) (*grpc.ClientConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -129,21 +131,79 @@ func (c *Client) Node(node string) (peerv1.MembershipClient, error) {
 		}
 		c.conns[node] = conn
 	}
-	return peerv1.NewMembershipClient(conn), nil
+	return conn, nil
 }
 
 // call runs one request at a node. Its error is an *errcode.Error.
 func call[T any](c *Client, node string, f func(peerv1.MembershipClient) (T, error)) (T, error) {
-	s, err := c.Node(node)
+	conn, err := c.conn(node)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	out, err := f(s)
+	out, err := f(peerv1.NewMembershipClient(conn))
 	if err != nil {
 		return out, errcode.From(err)
 	}
 	return out, nil
+}
+
+// again says whether a request is harmless twice.
+type again bool
+
+const (
+	once  again = false
+	twice again = true
+)
+
+// ask is a call of a leader. The error is NOT_LEADER, so that who asks looks for the leader again, if the node cannot be reached, for then
+// nothing was sent; and for a request that is harmless twice also if the answer was lost or takes longer than attemptWait.
+func ask[T any](ctx context.Context, c *Client, node string, a again, f func(context.Context, peerv1.MembershipClient) (T, error)) (T, error) {
+	var none T
+	conn, err := c.conn(node)
+	if err != nil {
+		return none, err
+	}
+	attempt, cancel := context.WithTimeout(ctx, attemptWait)
+	defer cancel()
+	if err := reach(attempt, conn); err != nil {
+		if ctx.Err() != nil {
+			return none, errcode.From(ctx.Err())
+		}
+		return none, errcode.New(errcode.NotLeader, "node %s cannot be reached", node)
+	}
+	if a == once {
+		attempt = ctx
+	}
+	out, err := f(attempt, peerv1.NewMembershipClient(conn))
+	if err == nil {
+		return out, nil
+	}
+	e := errcode.From(err)
+	if a == twice && ctx.Err() == nil && (e.Code == errcode.Unavailable || e.Code == errcode.Timeout) {
+		return out, errcode.New(errcode.NotLeader, "node %s gave no answer: %w", node, err)
+	}
+	return out, e
+}
+
+// attemptWait bounds one try to reach a leader, which may hang: a later one may have been elected meanwhile.
+const attemptWait = 2 * time.Second
+
+// reach waits until a connection can be used.
+func reach(ctx context.Context, conn *grpc.ClientConn) error {
+	conn.Connect()
+	for {
+		s := conn.GetState()
+		switch s {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return errors.New("membership: no connection")
+		}
+		if !conn.WaitForStateChange(ctx, s) {
+			return ctx.Err()
+		}
+	}
 }
 
 // Terms asks a node for its term and leader of groups, in their order. Member is false where it has no replica.
@@ -187,7 +247,7 @@ func (c *Client) CloseMember(ctx context.Context, node string, g transport.Group
 
 // Change asks the leader of a group for one step.
 func (c *Client) Change(ctx context.Context, leader string, a placement.Action) error {
-	_, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ChangeResponse, error) {
+	_, err := ask(ctx, c, leader, once, func(ctx context.Context, s peerv1.MembershipClient) (*peerv1.ChangeResponse, error) {
 		return s.Change(ctx, &peerv1.ChangeRequest{Group: a.Group, Kind: uint32(a.Kind), Node: a.Node})
 	})
 	return err
@@ -195,7 +255,7 @@ func (c *Client) Change(ctx context.Context, leader string, a placement.Action) 
 
 // ReadMeta asks the meta leader for a read index.
 func (c *Client) ReadMeta(ctx context.Context, leader string) (uint64, error) {
-	r, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ReadMetaResponse, error) {
+	r, err := ask(ctx, c, leader, twice, func(ctx context.Context, s peerv1.MembershipClient) (*peerv1.ReadMetaResponse, error) {
 		return s.ReadMeta(ctx, &peerv1.ReadMetaRequest{})
 	})
 	return r.GetIndex(), err
@@ -207,7 +267,7 @@ func (c *Client) ProposeMeta(ctx context.Context, leader string, cmd command.Com
 	if err != nil {
 		return nil, errcode.New(errcode.TooLarge, "%v does not fit into one log entry: %w", cmd.Kind(), err)
 	}
-	r, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.ProposeMetaResponse, error) {
+	r, err := ask(ctx, c, leader, harmless(cmd), func(ctx context.Context, s peerv1.MembershipClient) (*peerv1.ProposeMetaResponse, error) {
 		return s.ProposeMeta(ctx, &peerv1.ProposeMetaRequest{Command: frame})
 	})
 	if err != nil {
@@ -216,9 +276,18 @@ func (c *Client) ProposeMeta(ctx context.Context, leader string, cmd command.Com
 	return decodeResult(r)
 }
 
+// harmless says that a command may be applied twice: the second time changes nothing, or makes a session that nobody uses.
+func harmless(cmd command.Command) again {
+	switch cmd.Kind() {
+	case command.KindOpenSession, command.KindKeepAlive, command.KindPutNode, command.KindSetNodeState, command.KindSetReplicas, command.KindDropWindows:
+		return twice
+	}
+	return once
+}
+
 // Follow has the leader of a shard apply the catalog of a revision.
 func (c *Client) Follow(ctx context.Context, leader string, shard schema.ShardID, revision uint64) error {
-	_, err := call(c, leader, func(s peerv1.MembershipClient) (*peerv1.FollowResponse, error) {
+	_, err := ask(ctx, c, leader, once, func(ctx context.Context, s peerv1.MembershipClient) (*peerv1.FollowResponse, error) {
 		return s.Follow(ctx, &peerv1.FollowRequest{Shard: uint32(shard), Revision: revision})
 	})
 	return err
