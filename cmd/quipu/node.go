@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/quipudb/quipu/client"
 	"github.com/quipudb/quipu/cmd/internal/render"
@@ -20,10 +24,18 @@ func nodeCommand() *cobra.Command {
 				if err := cl.SetNode(cmd.Context(), args[0], state); err != nil {
 					return err
 				}
+				if wait, _ := cmd.Flags().GetBool("wait"); wait {
+					if err := until(cmd.Context(), cl, func(m client.ClusterMap) bool { return shardsOn(m, args[0]) == 0 }); err != nil {
+						return err
+					}
+				}
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "node %s is %s\n", args[0], state)
 				return err
 			})}
 	}
+	drain := set("drain", "Move a node's replicas and leaderships to others", "draining",
+		"Move a node's replicas and leaderships to others, one after the other. `quipu node status` shows how many are left; a node without\nreplicas of shards can be stopped and removed. `quipu node undrain` takes it back. A shard keeps three replicas: the last three\nnodes cannot be drained.")
+	drain.Flags().Bool("wait", false, "return when the node has no shard any more")
 	c.AddCommand(&cobra.Command{
 		Use: "status", Short: "List the nodes, and whether each answers", Args: exactly(0, "no argument"),
 		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, _ []string) error {
@@ -34,8 +46,7 @@ func nodeCommand() *cobra.Command {
 			return table(cmd.OutOrStdout(), *format, []string{"node", "state", "reachable", "leads", "replicas", "api", "peer", "version"}, nodeRows(m))
 		}),
 	},
-		set("drain", "Move a node's replicas and leaderships to others", "draining",
-			"Move a node's replicas and leaderships to others, one after the other. `quipu node status` shows how many are left; a node without\nreplicas of shards can be stopped and removed. `quipu node undrain` takes it back."),
+		drain,
 		set("undrain", "Take a drain back", "active", "Take a drain back: the node gets replicas again."),
 		set("remove", "Strike a node out of the cluster, for good", "removed",
 			"Strike a node out of the cluster, for good: its replicas are made anew on others, and it is refused if it comes back under its id.\nDrain it first if it runs; remove a node at once only if it will never come back."))
@@ -46,12 +57,19 @@ func nodeCommand() *cobra.Command {
 func clusterCommand() *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "Show the nodes of a cluster, and where its groups are"}
 	format := formatFlag(c)
-	c.AddCommand(&cobra.Command{
+	var wait bool
+	var nodes int
+	status := &cobra.Command{
 		Use: "status", Short: "Say what the cluster is, and whether every group is led", Args: exactly(0, "no argument"),
 		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, _ []string) error {
 			info, err := cl.Server(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if wait {
+				if err := until(cmd.Context(), cl, func(m client.ClusterMap) bool { return settled(m, nodes) }); err != nil {
+					return err
+				}
 			}
 			m, err := cl.Map(cmd.Context())
 			if err != nil {
@@ -59,7 +77,10 @@ func clusterCommand() *cobra.Command {
 			}
 			return table(cmd.OutOrStdout(), *format, []string{"cluster", "nodes", "reachable", "groups", "without leader", "asked"}, [][]any{clusterRow(info, m)})
 		}),
-	}, &cobra.Command{
+	}
+	status.Flags().BoolVar(&wait, "wait", false, "return when every group is led and has its voters: three, or one a node where there are fewer")
+	status.Flags().IntVar(&nodes, "nodes", 1, "with --wait: and when at least so many nodes are active and answer")
+	c.AddCommand(status, &cobra.Command{
 		Use: "map", Short: "List the groups with their leaders and replicas", Args: exactly(0, "no argument"),
 		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, _ []string) error {
 			m, err := cl.Map(cmd.Context())
@@ -78,6 +99,56 @@ func clusterCommand() *cobra.Command {
 
 func formatFlag(c *cobra.Command) *string {
 	return c.PersistentFlags().String("format", "table", "output: "+strings.Join(render.Formats, ", "))
+}
+
+// pollEvery is between two looks at a cluster that is waited for.
+const pollEvery = 300 * time.Millisecond
+
+// until looks at the cluster until it is as it should be. An error that may go away by itself is waited out.
+func until(ctx context.Context, cl *client.Client, ok func(client.ClusterMap) bool) error {
+	for {
+		m, err := cl.Map(ctx)
+		if err == nil && ok(m) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, &client.Error{Code: "UNAVAILABLE"}) {
+			return err
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// settled says that so many nodes are there, and that every group is led and has its voters.
+func settled(m client.ClusterMap, nodes int) bool {
+	active := 0
+	for _, n := range m.Nodes {
+		if n.State == "active" && n.Reachable {
+			active++
+		}
+	}
+	if active < nodes {
+		return false
+	}
+	for _, g := range m.Groups {
+		if g.Leader == "" || len(g.Voters) < min(3, active) {
+			return false
+		}
+	}
+	return len(m.Groups) > 0
+}
+
+// shardsOn counts the shards that have a replica on a node.
+func shardsOn(m client.ClusterMap, node string) (n int) {
+	for _, g := range m.Groups {
+		if g.Group != "meta" && slices.Contains(append(g.Voters, g.Learners...), node) {
+			n++
+		}
+	}
+	return n
 }
 
 func nodeRows(m client.ClusterMap) (rows [][]any) {
