@@ -248,7 +248,7 @@ func TestCheckpointsInTheBackground(t *testing.T) {
 		}
 		addAll(s, dirtyCellsMax+1, 1)
 		set(2)
-		time.Sleep(time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // a rest after the one before, which may have slept within Pebble; far from the next second
 		synctest.Wait()
 		if s.Durable().Index != 2 {
 			t.Errorf("durable at %d with %d cells dirty", s.Durable().Index, dirtyCellsMax)
