@@ -231,7 +231,7 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	if err != nil {
 		return nil, nil, err
 	}
-	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list(), Live: s.live(ctx)})
+	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list(), Roles: s.systemRoles(ctx), Live: s.live(ctx)})
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
 	var rights plan.Rights
 	if s.r.Rights != nil {
@@ -239,6 +239,23 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	}
 	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Rights: rights, Database: s.r.Database,
 		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup}), view, nil
+}
+
+// systemRoles are the roles for the system catalogs. Where they cannot be read now, the catalogs show none.
+func (s *session) systemRoles(ctx context.Context) func() []catalog.Role {
+	return func() (out []catalog.Role) {
+		if s.e.o.Roles == nil {
+			return nil
+		}
+		list, err := s.e.o.Roles.Roles(ctx)
+		if err != nil {
+			return nil
+		}
+		for _, r := range list {
+			out = append(out, catalog.Role{Name: r.Name, Super: r.Superuser, CreateRole: r.Superuser, Login: r.Login, MemberOf: r.MemberOf})
+		}
+		return out
+	}
 }
 
 // live are the tables of schema quipu that the node fills in.

@@ -432,6 +432,23 @@ func (g *guild) statement(role, text string) error {
 	return err
 }
 
+// The system catalogs show the roles that there are.
+func TestCatalogShowsRoles(t *testing.T) {
+	g := newGuild(t)
+	c, err := pgconn.Connect(t.Context(), g.dsn("nothing", password("nothing")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	r := c.ExecParams(t.Context(), "SELECT rolname, rolsuper FROM pg_roles WHERE rolname IN ('root', 'nothing', 'nobody') ORDER BY rolname", nil, nil, nil, nil).Read()
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if got, want := fmt.Sprintf("%s", r.Rows), "[[nothing f] [root t]]"; got != want {
+		t.Errorf("roles %s, want %s", got, want)
+	}
+}
+
 // TestMatrixOfRoutes requests every route of the HTTP server as every role: those of access.HTTP, which gateway's own test compares with
 // its list, and those of the annotations in the protos.
 func TestMatrixOfRoutes(t *testing.T) {

@@ -25,7 +25,7 @@ type Options struct {
 	Principal string
 	Version   string // of the server, as PostgreSQL's settings give it
 	Settings  []Setting
-	Roles     []Role // nil: the principal alone
+	Roles     func() []Role // asked once, if at all; nil, or no role: the principal alone
 	// Live gives the rows of a table of schema quipu that is not computed here, in the order of its columns; nil: they have none.
 	Live func(table string) ([][]plan.Value, error)
 }
@@ -47,6 +47,7 @@ type Catalog struct {
 	relations map[string]*plan.Relation
 	functions map[string][]*plan.Function
 	cached    map[string][][]plan.Value
+	listed    []Role // what roles gives
 	tables    []*schema.Table
 }
 

@@ -325,15 +325,28 @@ func (w *writer) pgCollation() {
 // owner is what the first role of the cluster is called.
 const owner = "quipu"
 
-// roles are those of the cluster; where nobody manages any, the owner and who asks.
+// roles are the owner, and those of the cluster; where nobody manages any, who asks. What the statements about roles do not know stays
+// as PostgreSQL shows it for a superuser.
 func (c *Catalog) roles() []Role {
-	if c.o.Roles != nil {
-		return c.o.Roles
+	if c.listed != nil {
+		return c.listed
 	}
 	out := []Role{{Name: owner, OID: oidOwner, Super: true, CreateRole: true, CreateDB: true, Login: true, Inherit: true}}
-	if p := c.o.Principal; p != owner && p != "" {
-		out = append(out, Role{Name: p, OID: hashOID("role " + p), Super: true, Login: true, Inherit: true})
+	var managed []Role
+	if c.o.Roles != nil {
+		managed = c.o.Roles()
 	}
+	if len(managed) == 0 {
+		managed = []Role{{Name: c.o.Principal, Super: true, Login: true}}
+	}
+	for _, r := range managed {
+		if r.Name == "" || r.Name == owner {
+			continue
+		}
+		r.OID, r.Inherit = hashOID("role "+r.Name), true
+		out = append(out, r)
+	}
+	c.listed = out
 	return out
 }
 
