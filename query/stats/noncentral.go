@@ -60,6 +60,9 @@ func lnPoisson(j, m float64) float64 { return lnGammaPrefix(j+1, m) - log(m) }
 // steppedFrom is the peak from which a few dozen values cost less than each.
 const steppedFrom = 1 << 14
 
+// lastStepped is the peak up to which steps are well above the rounding of their places. With λ below rootNormalFrom it lies far out in the tail.
+const lastStepped = 0x1p80
+
 // noncentralStepped takes the sum over whole j for the integral, and the integral for a sum in larger steps. By Poisson's summation
 // formula both are off by no more than the Fourier transform of the summand at the frequency of the step. The summand is the product of
 // two bells (or of a bell and the integral of one) of variance near the peak each, so that falls like exp(−2π²·peak/2/step²): with the
@@ -74,6 +77,9 @@ func noncentralStepped(x, a, m, peak float64, upper bool) float64 {
 	}
 	step := math.Sqrt(peak/2) / 2
 	at, top := peak, f(peak)
+	if peak > lastStepped { // steps drown in the peak's rounding; the logarithm is beyond −2⁹⁰, and a bell has the area √(2π) times its width
+		return top + log(math.Sqrt(math.Pi*peak))
+	}
 	for _, dir := range [2]float64{step, -step} {
 		for next := f(at + dir); next > top; next = f(at + dir) {
 			at, top = at+dir, next

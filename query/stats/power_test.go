@@ -75,6 +75,9 @@ func TestNoncentralRoot(t *testing.T) {
 			wantClose(t, fmt.Sprintf("lower, %g, %g", lambda, z), got.lnLower(), want.lnLower(), 1e-5)
 		}
 	}
+	for _, x := range []float64{1e40, 1e300} { // where ln P(X > x) is −x/2 to all digits
+		wantClose(t, "far out", noncentralTails(x, 2.5e11, 6).lnUpper(), -x/2, 1e-15)
+	}
 	low, high, err := NoncentralityInterval(1e40, 3, 0.95) // the two ends differ by less than their own resolution
 	if err != nil {
 		t.Fatal(err)
