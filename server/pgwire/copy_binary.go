@@ -97,9 +97,12 @@ func binaryRow(data []byte) (row []byte, n int) {
 
 func (r *binaryReader) row(row []byte, b *rowBatch) error {
 	n := int(int16(binary.BigEndian.Uint16(row)))
-	if n == -1 {
+	switch {
+	case n == -1:
 		b.ended = true
 		return nil
+	case n < 0:
+		return b.fail("a row has %d fields", n)
 	}
 	if err := b.begin(n); err != nil {
 		return err
