@@ -380,6 +380,41 @@ func TestMatrixOfStatements(t *testing.T) {
 	}
 }
 
+// TestMatrixOfRelations reads every relation of schema quipu as every role. The relations are the catalog's own list.
+func TestMatrixOfRelations(t *testing.T) {
+	g := newGuild(t)
+	stream, err := apiv1.NewQueryClient(g.conn).Execute(g.as(t.Context(), "root"), &apiv1.QueryRequest{
+		Sql: "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'quipu'"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, row := range stream.Rows {
+		names["quipu."+row.Values[0].GetStringValue()] = true
+	}
+	if len(names) < 10 {
+		t.Fatalf("the catalog lists %v", names)
+	}
+	for name := range access.Relations {
+		if !names[name] {
+			t.Errorf("access.Relations has a rule for %s, which the catalog does not list", name)
+		}
+	}
+	for name := range names {
+		rule := access.Relations[name]
+		if rule.Kind == access.Unruled {
+			t.Errorf("%s has no rule in access.Relations", name)
+		}
+		for _, role := range g.roles() {
+			for _, text := range []string{"SELECT * FROM " + name, "SELECT (SELECT count(*) FROM " + name + ")", "WITH w AS (SELECT 1 FROM " + name + ") SELECT * FROM w"} {
+				if err := g.statement(role, text); !denied(err) != allowed(rule, role) {
+					t.Errorf("%s as %q: want allowed %v, got %v", text, role, allowed(rule, role), err)
+				}
+			}
+		}
+	}
+}
+
 func (g *guild) dsn(role, password string) string {
 	return fmt.Sprintf("postgres://%s:%s@%s/quipu?sslmode=disable", role, strings.ReplaceAll(password, " ", "%20"), g.sql)
 }

@@ -392,6 +392,11 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 		}
 	}
 	if n := b.systemTable(ref.Name); n != nil {
+		if b.Rights != nil {
+			if err := b.Rights.Relation(n.Name); err != nil {
+				return err
+			}
+		}
 		if err := b.fromNode(n, ref.Alias, ref.Name.Name, ref.Pos, blk); err != nil {
 			return err
 		}

@@ -43,6 +43,8 @@ type Context struct {
 type Rights interface {
 	// Table says why p may not be done with t, as a public error, or nil.
 	Table(t *schema.Table, p schema.Privilege) error
+	// Relation says why the rows of a computed relation, such as quipu.sessions, may not be read, or nil.
+	Relation(name string) error
 }
 
 // Binder binds statements of one text.

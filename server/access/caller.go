@@ -1,6 +1,8 @@
 package access
 
 import (
+	"strings"
+
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/storage/schema"
@@ -76,6 +78,15 @@ func (c *Caller) System(p schema.Privilege) error {
 			WithHint("GRANT %v ON SYSTEM TO %s lets it", p, sql.QuoteIdent(c.Name))
 	}
 	return err
+}
+
+// Relation says why a computed relation may not be read, or nil.
+func (c *Caller) Relation(name string) error {
+	if !strings.HasPrefix(name, "quipu.") {
+		_, err := c.role()
+		return err
+	}
+	return Relations[name].Check(c, nil)
 }
 
 // Statement says why a statement may not be run at all, or nil.

@@ -186,6 +186,21 @@ var SQL = map[string]Rule{
 	"SetTransaction": {Kind: Known},
 }
 
+// Relations has a rule for every relation of schema quipu. Those of the PostgreSQL catalogs describe definitions and names, which every role sees.
+var Relations = map[string]Rule{
+	"quipu.tables":   {Kind: Known},
+	"quipu.settings": {Kind: Known},
+	"quipu.shards":   {Kind: Known},
+	"quipu.contexts": {Kind: System, Privilege: schema.ReadContexts},
+	// Who works with what, and values that others wrote into their statements.
+	"quipu.sessions":   {Kind: System, Privilege: schema.Monitor},
+	"quipu.jobs":       {Kind: System, Privilege: schema.Monitor},
+	"quipu.queries":    {Kind: System, Privilege: schema.Monitor},
+	"quipu.statements": {Kind: System, Privilege: schema.Monitor},
+	"quipu.nodes":      {Kind: System, Privilege: schema.Monitor},
+	"quipu.replicas":   {Kind: System, Privilege: schema.Monitor},
+}
+
 // Verb names a kind of statement: that of its type, but CopyFrom for COPY … FROM.
 func Verb(st sql.Statement) string {
 	if c, ok := st.(*sql.Copy); ok && c.From {
