@@ -150,6 +150,75 @@ func pearsonCells(s *Sum, f *Frame, c Triples) (nonzero uint64, mass u128) {
 	return nonzero, mass
 }
 
+// line is cells of one row, with the totals and reciprocals of the columns, or of one column, with those of the rows. Which of the two it
+// is makes no difference to a term.
+type line struct {
+	total  uint64
+	scale  float64
+	codes  []uint32 // a column, or a row, for each count
+	counts []int64  // above 0
+	totals []uint64
+	scales []float64
+}
+
+// addLine adds the cells of a line and gives Σ R·C over them.
+func (s *Sum) addLine(f *Frame, l line) (mass u128) {
+	for len(l.counts) > 0 {
+		part, k := l, min(len(l.counts), gatherMax)
+		part.counts, part.codes = l.counts[:k], l.codes[:k]
+		if f.small { // called by name, so that part stays on the stack
+			mass = mass.add(u128{lo: pearsonLineSmall(s, f, &part)})
+		} else {
+			mass = mass.add(pearsonLine(s, f, &part))
+		}
+		l.counts, l.codes = l.counts[k:], l.codes[k:]
+	}
+	return mass
+}
+
+// pearsonLineSmall is for n < 2³¹, where both products fit an int64, and the sum of all R·C of a line too.
+func pearsonLineSmall(s *Sum, f *Frame, l *line) (mass uint64) {
+	n, total, scale := int64(f.n), l.total, l.scale
+	counts := l.counts
+	codes, totals := l.codes[:len(counts)], l.totals
+	scales := l.scales[:len(totals)]
+	var g farGather
+	for k, o := range counts {
+		j := codes[k]
+		rc := total * totals[j]
+		mass += rc
+		x := float64(n*o - int64(rc))
+		t := float64(float64(x*x) * float64(scale*scales[j]))
+		if !farHolds(t) {
+			s.Add(t)
+			continue
+		}
+		g = g.add(t)
+	}
+	s.flushFar(g)
+	return mass
+}
+
+// pearsonLine is for tables of any size.
+func pearsonLine(s *Sum, f *Frame, l *line) u128 {
+	g, others := gatherAround(usualTerm), uint64(0)
+	for k, o := range l.counts {
+		j := l.codes[k]
+		c := l.totals[j]
+		others += c
+		d, _ := mul128(f.n, uint64(o)).absDiff(mul128(l.total, c))
+		x := d.float()
+		t := float64(float64(x*x) * float64(l.scale*l.scales[j]))
+		if !g.holds(t) {
+			g = s.strayed(g, t)
+			continue
+		}
+		g = g.add(t)
+	}
+	s.flush(g)
+	return mul128(l.total, others)
+}
+
 // The likelihood-ratio kernels add E·h(O/E − 1) for each non-zero cell.
 
 func likelihoodRow(s *Sum, f *Frame, i int, row []int64) {
@@ -182,6 +251,20 @@ func likelihoodCells(s *Sum, f *Frame, c Triples) {
 				continue
 			}
 			if t := likelihoodTerm(f.n, uint64(o), f.rows[c.Row[k]], f.cols[c.Col[k]]); g.holds(t) {
+				g = g.add(t)
+			} else {
+				g = s.strayed(g, t)
+			}
+		}
+		s.flush(g)
+	}
+}
+
+func likelihoodLine(s *Sum, f *Frame, l line) {
+	for at := 0; at < len(l.counts); at += gatherMax {
+		g := gatherAround(usualTerm)
+		for k := at; k < min(at+gatherMax, len(l.counts)); k++ {
+			if t := likelihoodTerm(f.n, uint64(l.counts[k]), l.total, l.totals[l.codes[k]]); g.holds(t) {
 				g = g.add(t)
 			} else {
 				g = s.strayed(g, t)

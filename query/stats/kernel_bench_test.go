@@ -60,3 +60,41 @@ func BenchmarkPartial(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPartialInRow is Pearson's sum of cells in runs of a row, scattered as they are on one of four shards. Counts of nine values have
+// terms near 0 among them.
+func BenchmarkPartialInRow(b *testing.B) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, c := range []struct {
+		name  string
+		count func(i, j int) int64
+	}{
+		{"random", func(i, j int) int64 { return 1 + r.Int64N(100) }},
+		{"nine", func(i, j int) int64 { return int64(1 + (i*31+j*17+i*j)%9) }},
+	} {
+		cells := make([]int64, 1e6)
+		for k := range cells {
+			cells[k] = c.count(k/1000, k%1000)
+		}
+		t, err := NewTable(1000, 1000, cells)
+		if err != nil {
+			b.Fatal(err)
+		}
+		codes, counts := make([][]uint32, 1000), make([][]int64, 1000)
+		for k, o := range cells {
+			if i := k / 1000; r.IntN(4) == 0 {
+				codes[i], counts[i] = append(codes[i], uint32(k%1000)), append(counts[i], o)
+			}
+		}
+		b.Run(c.name, func(b *testing.B) {
+			p := NewPartial(t.frame, KindPearson)
+			for b.Loop() {
+				p.cells = 0
+				for i := range codes {
+					p.AddInRow(t.frame, uint32(i), codes[i], counts[i])
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(p.cells), "ns/cell")
+		})
+	}
+}

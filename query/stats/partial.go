@@ -118,6 +118,43 @@ func (p *Partial) AddCells(f *Frame, c Triples) {
 	}
 }
 
+// AddInRow adds cells of row i, cols being their columns. It is AddCells for cells that come by rows and are all above 0, and faster.
+func (p *Partial) AddInRow(f *Frame, i uint32, cols []uint32, counts []int64) {
+	p.addLine(f, line{f.rows[i], f.rowScale[i], cols, counts, f.cols, f.colScale})
+	if p.kinds&^(KindPearson|KindG) == 0 {
+		return
+	}
+	for k, o := range counts {
+		p.addOthers(f, i, cols[k], uint64(o))
+	}
+}
+
+// AddInCol adds cells of column j, rows being their rows. All are above 0.
+func (p *Partial) AddInCol(f *Frame, j uint32, rows []uint32, counts []int64) {
+	p.addLine(f, line{f.cols[j], f.colScale[j], rows, counts, f.rows, f.rowScale})
+	if p.kinds&^(KindPearson|KindG) == 0 {
+		return
+	}
+	for k, o := range counts {
+		p.addOthers(f, rows[k], j, uint64(o))
+	}
+}
+
+// addLine adds what has a kernel.
+func (p *Partial) addLine(f *Frame, l line) {
+	p.cells += uint64(len(l.counts))
+	if s := p.sum(KindPearson); s != nil {
+		p.mass = p.mass.add(s.addLine(f, l))
+	} else {
+		for _, j := range l.codes {
+			p.mass = p.mass.add(mul128(l.total, l.totals[j]))
+		}
+	}
+	if s := p.sum(KindG); s != nil {
+		likelihoodLine(s, f, l)
+	}
+}
+
 // AddTable adds every cell of t, whose frame must be f's.
 func (p *Partial) AddTable(f *Frame, t *Table) {
 	if t.dense == nil {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -205,7 +206,7 @@ func splitPartial(t *testing.T, r *rand.Rand, u *Table, kinds Kinds) *Partial {
 			h.Row[c], h.Col[c] = uint32(rowTo[h.Row[c]]), uint32(colTo[h.Col[c]])
 		}
 		p := NewPartial(f, kinds)
-		p.AddCells(f, h)
+		addSomehow(r, p, f, h)
 		b, _ := p.MarshalBinary()
 		q := &Partial{}
 		if err := q.UnmarshalBinary(b); err != nil {
@@ -218,6 +219,45 @@ func splitPartial(t *testing.T, r *rand.Rand, u *Table, kinds Kinds) *Partial {
 		}
 	}
 	return merged
+}
+
+// TestPartialAllocatesNothing: a partial takes cells a million times a second.
+func TestPartialAllocatesNothing(t *testing.T) {
+	u := sparseOf(randomTable(rand.New(rand.NewPCG(35, 36)), 3, 40, 50))
+	for _, small := range []bool{true, false} {
+		f := *u.frame
+		f.small = small
+		p := NewPartial(&f, allKinds)
+		if n := testing.AllocsPerRun(10, func() {
+			p.AddCells(&f, u.sparse)
+			p.AddInRow(&f, 1, u.sparse.Col[:20], u.sparse.Count[:20])
+			p.AddInCol(&f, 1, u.sparse.Row[:20], u.sparse.Count[:20])
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+}
+
+// addSomehow adds cells as triples, by rows or by columns.
+func addSomehow(r *rand.Rand, p *Partial, f *Frame, c Triples) {
+	add, lines, codes, stays := p.AddInRow, len(f.rows), c.Col, c.Row
+	switch r.IntN(3) {
+	case 0:
+		p.AddCells(f, c)
+		return
+	case 1:
+		add, lines, codes, stays = p.AddInCol, len(f.cols), c.Row, c.Col
+	}
+	for line := range uint32(lines) {
+		var others []uint32
+		var counts []int64
+		for k := range c.Count {
+			if stays[k] == line {
+				others, counts = append(others, codes[k]), append(counts, c.Count[k])
+			}
+		}
+		add(f, line, others, counts)
+	}
 }
 
 // TestPartialAnySplitSameBytes: partials of any split, merged in any order, have the bytes of the whole table's partial.
@@ -543,5 +583,17 @@ func TestLongRows(t *testing.T) {
 	}
 	if s := sparseOf(u); bytes(s.frame, func(p *Partial) { p.AddTable(s.frame, s) }) != want {
 		t.Error("triples differ from rows")
+	}
+	c := sparseOf(u).sparse
+	for _, f := range []*Frame{u.frame, &any} {
+		if got := bytes(f, func(p *Partial) {
+			for i := range uint32(3) {
+				from, _ := slices.BinarySearch(c.Row, i)
+				to, _ := slices.BinarySearch(c.Row, i+1)
+				p.AddInRow(f, i, c.Col[from:to], c.Count[from:to])
+			}
+		}); got != want {
+			t.Error("cells of a row differ from a row")
+		}
 	}
 }

@@ -123,6 +123,38 @@ func (s *Sum) strayed(g gather, t float64) gather {
 	return gatherAround(t)
 }
 
+// farGather is a gather of three registers, which reach over 76 orders, from 2⁻⁴⁵ to 2³¹: all terms of a table of fewer than 2³¹
+// observations but those of cells that are all but independent. Tables of a few different counts have many terms near 0, and no branch of a kernel
+// foresees where. What gather leaves in its second register, which is at most 2⁻¹⁰, is rounded to a multiple of 2⁻⁵³ first; the rest is a
+// multiple of 2⁻⁹⁷ and at most 2⁻⁵⁴. So after gatherMax terms the second register is at most 1 in units of 2⁻⁵³ and the third one 2⁻⁴⁴ in
+// units of 2⁻⁹⁷: both fit 53 bits.
+type farGather struct{ h, l, rest float64 }
+
+const (
+	farLow    = (1023 - 45) << 52 // bits of 2⁻⁴⁵
+	farOrders = 76
+)
+
+// farHolds says whether t, at least 0, may be added; 0 may not.
+func farHolds(t float64) bool { return math.Float64bits(t)-farLow < farOrders<<52 }
+
+func (g farGather) add(t float64) farGather {
+	const high, low = 1.5 * 0x1p43, 1.5 * 0x1p-1
+	h := (t + high) - high
+	rest := t - h
+	l := (rest + low) - low
+	g.h += h
+	g.l += l
+	g.rest += rest - l
+	return g
+}
+
+func (s *Sum) flushFar(g farGather) {
+	s.Add(g.h)
+	s.Add(g.l)
+	s.Add(g.rest)
+}
+
 // addInteger adds v·2^shift, exactly.
 func (s *Sum) addInteger(v u128, shift int) {
 	for k, part := range [4]uint64{v.lo & 0xffffffff, v.lo >> 32, v.hi & 0xffffffff, v.hi >> 32} {
