@@ -1,36 +1,36 @@
-// Package raftlog is the Raft log and the stable store of one group: raft-boltdb in the file raft.db of the group's directory, behind
-// what hashicorp/raft leaves to its stores:
+// Package raftlog is the Raft log and the stable store of one group: segments of consecutive entries and a small file for term and vote,
+// in the directory log of the group's directory. An append is one write and one fdatasync.
 //
-//   - every entry carries a CRC-32C of all its fields, and an entry that fails it is refused with an error that names the file;
-//   - a vote is one value, so that no crash pairs the new term with the old candidate;
-//   - the first write that fails halts the node, because raft itself goes on after it;
-//   - one process at a time has the file open.
+//   - Every entry carries a CRC-32C of all its fields and of its place; one that fails it is refused with an error that names the file.
+//     Only an append that was never acknowledged may be cut off.
+//   - A vote is one value, so that no crash pairs the new term with the old candidate, and stands on the disk twice.
+//   - The first write that fails halts the node, because raft itself goes on after it.
+//   - One process at a time has the log open.
 //
-// Use:
+// The format is described in docs/format/raftlog.md. Use:
 //
 //	log, err := raftlog.Open(dir, raftlog.Options{Halt: halt})
 //	r, err := raft.NewRaft(conf, machine, log, log, snapshots, transport)
 package raftlog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// FileName is the log's file in the group's directory.
-const FileName = "raft.db"
+// DirName is the log's directory in the group's directory.
+const DirName = "log"
+
+// oldName is the log of data directories of format 1, which raft-boltdb wrote.
+const oldName = "raft.db"
 
 // ErrInUse is a log that another process, or another Log of this one, has open.
 var ErrInUse = errors.New("in use by another process; stop it first")
@@ -40,230 +40,300 @@ var ErrCorrupt = errors.New("raftlog: corrupt log")
 
 // Options of Open.
 type Options struct {
-	Halt        func(error)   // called once, at the first failed write or damaged entry; does nothing if nil
-	LockTimeout time.Duration // how long to wait for another process to let go of the file; 1 s if zero
-	NoSync      bool          // skips every fsync: for tests of other things only
+	Halt func(error) // called once, at the first failed write or damaged entry; does nothing if nil
 }
 
-// Log is a raft.LogStore and a raft.StableStore. Raft calls the writing methods one at a time.
+// Log is a raft.LogStore and a raft.StableStore. Entries have no gaps: one that is stored follows the last, or begins an empty log.
 type Log struct {
-	path    string
-	store   backend
+	dir     string
+	disk    disk
 	halt    func(error)
+	lock    *os.File
 	failure atomic.Pointer[error]
 
+	stable   *slots
 	voteTerm atomic.Uint64 // of a vote whose candidate has not come yet; 0 for none
+
+	writing sync.Mutex // puts the writes to the files in order, and is held over them; guards the fields below
+	active  *segment   // the newest, once this process has begun one; nil before
+	found   *segment   // the newest that an earlier process left; nil once another is active
+	turn    uint64     // of the segment made last
+	buf     []byte     // of the append
+	idle    *time.Timer
+	resting bool      // the mark of the last append is not synced yet
+	ahead   chan made // gives the segment that will follow; nil if none was asked for
+	grown   int64     // size of the next segment that is made
+
+	mu       sync.Mutex // guards the fields below; held for moments only
+	segments []*segment // from the oldest to the newest
+	first    uint64     // index of the oldest entry; 0 if there is none
+	last     uint64     // index of the newest
+	recent   recent
+	used     []string // files of segments that are not needed any more, to be used again
 }
 
-// backend is raft-boltdb, or a store that fails in tests.
-type backend interface {
-	raft.LogStore
-	raft.StableStore
-	Close() error
+type made struct {
+	segment *segment
+	err     error
 }
 
 // Open opens the log in dir, which must exist, or makes an empty one.
-func Open(dir string, o Options) (log *Log, err error) {
-	path := filepath.Join(dir, FileName)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+func Open(dir string, o Options) (*Log, error) { return openOn(realDisk, dir, o) }
+
+// Remove deletes the log in dir with its term and vote. Only for a group that never had an entry.
+func Remove(dir string) error { return os.RemoveAll(filepath.Join(dir, DirName)) }
+
+func openOn(d disk, dir string, o Options) (_ *Log, err error) {
+	if o.Halt == nil {
+		o.Halt = func(error) {}
+	}
+	l := &Log{dir: filepath.Join(dir, DirName), disk: d, halt: o.Halt, grown: segmentMin}
 	defer func() {
-		if p := recover(); p != nil { // bbolt panics on pages that make no sense
-			log, err = nil, fmt.Errorf("%w: %s: %v", ErrCorrupt, path, p)
-		}
-	}()
-	if o.LockTimeout == 0 {
-		o.LockTimeout = time.Second
-	}
-	store, err := raftboltdb.New(raftboltdb.Options{
-		Path:   path,
-		NoSync: o.NoSync,
-		// Without NoFreelistSync every commit writes the whole freelist: 5.9 instead of 8.0 M increments/s.
-		BoltOptions:             &bbolt.Options{Timeout: o.LockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
-		MsgpackUseNewTimeFormat: true,
-	})
-	switch {
-	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("raftlog: open %s: %w", path, ErrInUse)
-	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	case err != nil:
-		return nil, fmt.Errorf("raftlog: open %s: %w", path, err)
-	}
-	return newLog(path, store, o.Halt), nil
-}
-
-func newLog(path string, store backend, halt func(error)) *Log {
-	if halt == nil {
-		halt = func(error) {}
-	}
-	return &Log{path: path, store: store, halt: halt}
-}
-
-// Close lets go of the file.
-func (l *Log) Close() error { return l.store.Close() }
-
-// Path is the log's file.
-func (l *Log) Path() string { return l.path }
-
-// Size is the length of the file in bytes. It never shrinks.
-func (l *Log) Size() (int64, error) {
-	info, err := os.Stat(l.path)
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-// HasVoted reports whether the stable store knows a term or a vote. A group whose configuration names this node as a voter must not
-// start if it does not.
-func (l *Log) HasVoted() (bool, error) {
-	for _, key := range [][]byte{keyTerm, keyVote} {
-		_, err := l.store.Get(key)
-		if err == nil {
-			return true, nil
-		}
-		if err.Error() != notFound {
-			return false, l.named(err)
-		}
-	}
-	return false, nil
-}
-
-// Reset deletes all entries, and keeps term and vote. It is for a log that ends before the durable state begins.
-func (l *Log) Reset() error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
-	if err != nil || last == 0 {
-		return err
-	}
-	return l.DeleteRange(first, last)
-}
-
-// FirstIndex is the index of the oldest entry, 0 if there is none.
-func (l *Log) FirstIndex() (index uint64, err error) {
-	err = l.read(func() error {
-		index, err = l.store.FirstIndex()
-		return err
-	})
-	return index, err
-}
-
-// LastIndex is the index of the newest entry, 0 if there is none.
-func (l *Log) LastIndex() (index uint64, err error) {
-	err = l.read(func() error {
-		index, err = l.store.LastIndex()
-		return err
-	})
-	return index, err
-}
-
-// GetLog reads one entry and checks it. A damaged one is an ErrCorrupt and halts the node.
-func (l *Log) GetLog(index uint64, out *raft.Log) error {
-	return l.read(func() error {
-		var e raft.Log
-		err := l.store.GetLog(index, &e)
-		if errors.Is(err, raft.ErrLogNotFound) {
-			return l.absent(index, err)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			err = fmt.Errorf("raftlog: open %s: %w", l.dir, err)
 		}
 		if err != nil {
-			return l.corrupt(index, err.Error())
+			err = errors.Join(err, l.letGo())
 		}
-		n := len(e.Extensions) - crc32.Size
-		if n < 0 {
-			return l.corrupt(index, "it has no checksum")
+	}()
+	if _, err := os.Stat(filepath.Join(dir, oldName)); err == nil {
+		return nil, fmt.Errorf("%s is the log of a data directory of format 1, which this program does not read: use the release that wrote it",
+			filepath.Join(dir, oldName))
+	}
+	if _, err := os.Stat(l.dir); errors.Is(err, os.ErrNotExist) {
+		if err := makeDir(d, l.dir); err != nil {
+			return nil, err
 		}
-		want := binary.LittleEndian.Uint32(e.Extensions[n:])
-		if e.Extensions = e.Extensions[:n]; n == 0 {
-			e.Extensions = nil
-		}
-		if got := checksum(&e); e.Index != index || got != want {
-			return l.corrupt(index, fmt.Sprintf("checksum %08x, want %08x", got, want))
-		}
-		*out = e
-		return nil
-	})
+	}
+	if l.lock, err = lockDir(l.dir); err != nil {
+		return nil, err
+	}
+	if l.stable, err = openStable(d, filepath.Join(l.dir, stableName)); err != nil {
+		return nil, err
+	}
+	if err := l.openSegments(); err != nil {
+		return nil, err
+	}
+	l.idle = time.AfterFunc(restAfter, l.rest)
+	return l, l.recover()
 }
 
-// absent gives err if the log does not reach index; an entry that is missing between others is damage.
-func (l *Log) absent(index uint64, err error) error {
-	first, err1 := l.store.FirstIndex()
-	last, err2 := l.store.LastIndex()
-	if err := errors.Join(err1, err2); err != nil {
+// openSegments opens those that count and removes the others.
+func (l *Log) openSegments() error {
+	names, err := os.ReadDir(l.dir) // sorted
+	if err != nil {
 		return err
 	}
-	if first <= index && index <= last && first > 0 {
-		return l.corrupt(index, fmt.Sprintf("it is missing between entries %d and %d", first, last))
+	var gone []string
+	for _, n := range names {
+		path := filepath.Join(l.dir, n.Name())
+		if filepath.Ext(path) == youngSuffix {
+			gone = append(gone, path)
+		}
+		first, ok := firstOf(n.Name())
+		if !ok {
+			continue
+		}
+		s, err := openSegment(path, first)
+		if err != nil {
+			return err
+		}
+		l.segments = append(l.segments, s)
+		l.turn = max(l.turn, s.turn)
 	}
-	return err
-}
-
-func (l *Log) corrupt(index uint64, what string) error {
-	return l.fail(fmt.Errorf("%w: %s: entry %d: %s", ErrCorrupt, l.path, index, what))
-}
-
-// StoreLog appends one entry.
-func (l *Log) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
-
-// StoreLogs appends entries, durably once it returns. The checksums travel in the field Extensions, which nobody else uses.
-func (l *Log) StoreLogs(entries []*raft.Log) error {
-	sealed := make([]raft.Log, len(entries))
-	refs := make([]*raft.Log, len(entries))
-	for i, e := range entries {
-		sealed[i] = *e
-		ext := append(make([]byte, 0, len(e.Extensions)+crc32.Size), e.Extensions...)
-		sealed[i].Extensions = binary.LittleEndian.AppendUint32(ext, checksum(e))
-		refs[i] = &sealed[i]
+	all := l.segments
+	l.segments = slices.DeleteFunc(slices.Clone(all), func(s *segment) bool { return slices.ContainsFunc(all, s.replacedBy) })
+	for _, s := range all {
+		if !slices.Contains(l.segments, s) {
+			gone = append(gone, s.file.Name())
+			_ = s.file.Close()
+		}
 	}
-	return l.write(func() error { return l.store.StoreLogs(refs) })
+	return l.remove(gone)
 }
 
-// DeleteRange deletes the entries from first to last, both included.
-func (l *Log) DeleteRange(first, last uint64) error {
-	return l.write(func() error { return l.store.DeleteRange(first, last) })
+// replacedBy says whether nothing of s counts since the other was made.
+func (s *segment) replacedBy(other *segment) bool {
+	return s.turn < other.turn && (other.alone || s.first >= other.first)
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checksum covers every field that raft reads back. AppendedAt is for metrics only.
-func checksum(e *raft.Log) uint32 {
-	var head [17]byte
-	binary.LittleEndian.PutUint64(head[0:], e.Index)
-	binary.LittleEndian.PutUint64(head[8:], e.Term)
-	head[16] = byte(e.Type)
-	sum := crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, e.Data)
-	return crc32.Update(sum, castagnoli, e.Extensions)
-}
-
-// write runs a write unless an earlier one failed.
-func (l *Log) write(fn func() error) error {
-	if err := l.read(fn); err != nil {
-		return l.fail(err)
+// remove deletes files one after the other, each durably before the next.
+func (l *Log) remove(paths []string) error {
+	for _, p := range paths {
+		if err := errors.Join(os.Remove(p), syncDir(l.dir)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// read runs fn, turns a panic of bbolt into an error, and gives errors the name of the file.
-func (l *Log) read(fn func() error) (err error) {
+// recover finds the end of the log. Entries of an append that was not acknowledged may be there, and count from now on, so they are made
+// durable; they are written anew before, since a sync that failed may have left them in memory as if they were on the disk.
+func (l *Log) recover() error {
+	n := len(l.segments)
+	if n == 0 {
+		return nil
+	}
+	s := l.segments[n-1]
+	f, err := s.scan(newest)
+	if err != nil {
+		return err
+	}
+	s.offsets, s.end, l.found = f.offsets, f.end, s
+	if !f.marked && f.end > f.base {
+		b := make([]byte, f.end-f.base)
+		if _, err := s.file.ReadAt(b, f.base); err != nil {
+			return err
+		}
+		if err := l.disk.write(s.file, b, f.base); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(l.disk.sync(s.file), syncDir(l.dir)); err != nil {
+		return err
+	}
+	if n > 1 || len(f.offsets) > 0 {
+		l.first, l.last = l.segments[0].first, s.first+uint64(len(f.offsets))-1
+	}
+	return nil
+}
+
+// Close makes the mark of the last append durable and lets go of the files.
+func (l *Log) Close() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	var errs []error
+	closed := fmt.Errorf("raftlog: %s is closed", l.dir)
+	if l.failure.CompareAndSwap(nil, &closed) {
+		errs = append(errs, l.syncMark())
+	}
+	l.idle.Stop()
+	if l.ahead != nil {
+		if m := <-l.ahead; m.err == nil {
+			errs = append(errs, m.segment.file.Close(), os.Remove(m.segment.file.Name()))
+		}
+		l.ahead = nil
+	}
+	return errors.Join(append(errs, l.letGo())...)
+}
+
+func (l *Log) letGo() error {
+	var errs []error
+	for _, s := range l.segments {
+		errs = append(errs, s.file.Close())
+	}
+	if l.stable != nil {
+		errs = append(errs, l.stable.file.Close())
+	}
+	if l.lock != nil {
+		errs = append(errs, l.lock.Close())
+	}
+	l.segments, l.stable, l.lock = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// Path is the log's directory.
+func (l *Log) Path() string { return l.dir }
+
+// Size is what the segments take on the disk, in bytes.
+func (l *Log) Size() (size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.segments {
+		size += s.size
+	}
+	return size
+}
+
+// IsMonotonic tells raft to empty the log when it installs a state, rather than to leave a gap.
+func (l *Log) IsMonotonic() bool { return true }
+
+// FirstIndex is the index of the oldest entry, 0 if there is none.
+func (l *Log) FirstIndex() (uint64, error) {
+	first, _, err := l.span()
+	return first, err
+}
+
+// LastIndex is the index of the newest entry, 0 if there is none.
+func (l *Log) LastIndex() (uint64, error) {
+	_, last, err := l.span()
+	return last, err
+}
+
+func (l *Log) span() (first, last uint64, err error) {
+	if e := l.failure.Load(); e != nil {
+		return 0, 0, *e
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first, l.last, nil
+}
+
+// GetLog reads one entry and checks it. A damaged one is an ErrCorrupt and halts the node.
+func (l *Log) GetLog(index uint64, out *raft.Log) error {
 	if e := l.failure.Load(); e != nil {
 		return *e
 	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a damaged page can point outside the mapped file
-	defer func() {
-		if p := recover(); p != nil {
-			err = l.fail(fmt.Errorf("%w: %s: %v", ErrCorrupt, l.path, p))
-		}
-	}()
-	err = fn()
-	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, ErrCorrupt) || err.Error() == notFound {
-		return err
+	l.mu.Lock()
+	e, s, last := l.recent.get(index), (*segment)(nil), uint64(0)
+	if e != nil {
+		*out = *e
+	} else {
+		s, last = l.holder(index)
 	}
-	return l.named(err)
+	l.mu.Unlock()
+	switch {
+	case e != nil:
+		return nil
+	case s == nil:
+		return raft.ErrLogNotFound
+	}
+	err := s.read(index, last, out)
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	now, _ := l.holder(index)
+	l.mu.Unlock()
+	if now != s { // deleted while it was read
+		return raft.ErrLogNotFound
+	}
+	return l.fail(err)
 }
 
-func (l *Log) named(err error) error { return fmt.Errorf("raftlog: %s: %w", l.path, err) }
+// holder is the segment that has the entry, and the last index that counts there; nil if there is none. l.mu is held.
+func (l *Log) holder(index uint64) (*segment, uint64) {
+	if index < l.first || index > l.last || l.first == 0 {
+		return nil, 0
+	}
+	last := l.last
+	for i := len(l.segments) - 1; i >= 0; i-- {
+		if s := l.segments[i]; s.first <= index {
+			return s, last
+		}
+		last = l.segments[i].first - 1
+	}
+	return nil, 0
+}
+
+// read gives an entry of the segment, whose last index is last.
+func (s *segment) read(index, last uint64, out *raft.Log) error {
+	b, at, err := s.record(index, last)
+	if errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if err != nil {
+		return s.damaged(index, err.Error())
+	}
+	var h header
+	if !h.parse(b, s.id, at) || h.index != index || h.kind == kindMark || h.size() != int64(len(b)) || !h.whole(b) {
+		return s.damaged(index, fmt.Sprintf("its checksum fails at byte %d", at))
+	}
+	*out = h.entry(b)
+	return nil
+}
+
+func (l *Log) named(err error) error { return fmt.Errorf("raftlog: %s: %w", l.dir, err) }
 
 // fail keeps the first error, which all later calls get, and halts the node with it.
 func (l *Log) fail(err error) error {

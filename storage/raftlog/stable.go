@@ -1,47 +1,59 @@
 package raftlog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 )
 
 // The keys that raft uses, and the one that this package puts a vote under.
-var (
-	keyTerm = []byte("CurrentTerm")
-	keyVote = []byte("quipu/vote")
-)
-
 const (
+	keyTerm       = "CurrentTerm"
+	keyVote       = "quipu/vote" // term (8 bytes) and candidate
 	voteTerm      = "LastVoteTerm"
 	voteCandidate = "LastVoteCand"
-
-	notFound = "not found" // raft tells a missing key by this text
 )
 
-// ErrNotFound is a key that was never set.
-var ErrNotFound = errors.New(notFound)
+// ErrNotFound is a key that was never set. Raft tells it by this text.
+var ErrNotFound = errors.New("not found")
+
+// HasVoted reports whether the stable store knows a term or a vote. A group whose configuration names this node as a voter must not
+// start if it does not.
+func (l *Log) HasVoted() (bool, error) {
+	if e := l.failure.Load(); e != nil {
+		return false, *e
+	}
+	_, term := l.stable.get(keyTerm)
+	_, vote := l.stable.get(keyVote)
+	return term || vote, nil
+}
 
 // Set keeps a value, durably once it returns. The candidate of a vote is written together with the term that SetUint64 got before.
 func (l *Log) Set(key, value []byte) error {
-	if string(key) == voteCandidate {
-		vote := binary.LittleEndian.AppendUint64(nil, l.voteTerm.Load())
-		key, value = keyVote, append(vote, value...)
+	name := string(key)
+	if name == voteCandidate {
+		name, value = keyVote, append(binary.LittleEndian.AppendUint64(nil, l.voteTerm.Load()), value...)
 	}
-	sealed := binary.LittleEndian.AppendUint32(append([]byte(nil), value...), stableSum(key, value))
-	return l.write(func() error { return l.store.Set(key, sealed) })
+	if e := l.failure.Load(); e != nil {
+		return *e
+	}
+	if err := l.stable.set(name, bytes.Clone(value)); err != nil {
+		return l.fail(l.named(err))
+	}
+	return nil
 }
 
 // Get is the value of a key, or ErrNotFound.
 func (l *Log) Get(key []byte) ([]byte, error) {
 	if string(key) == voteCandidate {
-		vote, err := l.vote()
+		vote, err := l.number(keyVote)
 		if err != nil {
 			return nil, err
 		}
-		return vote[8:], nil
+		return bytes.Clone(vote[8:]), nil
 	}
-	return l.get(key)
+	v, err := l.get(string(key))
+	return bytes.Clone(v), err
 }
 
 // SetUint64 is Set of a number. The term of a vote waits in memory for the candidate.
@@ -55,52 +67,33 @@ func (l *Log) SetUint64(key []byte, value uint64) error {
 
 // GetUint64 is Get of a number.
 func (l *Log) GetUint64(key []byte) (uint64, error) {
-	get := l.get
-	if string(key) == voteTerm {
-		get = func([]byte) ([]byte, error) { return l.vote() }
+	name := string(key)
+	if name == voteTerm {
+		name = keyVote
 	}
-	v, err := get(key)
+	v, err := l.number(name)
 	if err != nil {
 		return 0, err
-	}
-	if len(v) < 8 {
-		return 0, l.fail(l.damagedKey(key))
 	}
 	return binary.LittleEndian.Uint64(v), nil
 }
 
-// vote is the term (8 bytes) and the candidate of the last vote.
-func (l *Log) vote() ([]byte, error) {
-	v, err := l.get(keyVote)
+// number is a value that begins with eight bytes of a number.
+func (l *Log) number(name string) ([]byte, error) {
+	v, err := l.get(name)
 	if err == nil && len(v) < 8 {
-		return nil, l.fail(l.damagedKey(keyVote))
+		return nil, l.fail(errors.Join(ErrCorrupt, l.named(errors.New("the value of "+name+" is too short for a number"))))
 	}
 	return v, err
 }
 
-func (l *Log) get(key []byte) (value []byte, err error) {
-	err = l.read(func() error {
-		v, err := l.store.Get(key)
-		if err != nil {
-			if err.Error() == notFound {
-				return ErrNotFound
-			}
-			return err
-		}
-		n := len(v) - crc32.Size
-		if n < 0 || stableSum(key, v[:n]) != binary.LittleEndian.Uint32(v[n:]) {
-			return l.fail(l.damagedKey(key))
-		}
-		value = v[:n]
-		return nil
-	})
-	return value, err
-}
-
-func (l *Log) damagedKey(key []byte) error {
-	return errors.Join(ErrCorrupt, l.named(errors.New("value of "+string(key)+" fails its checksum")))
-}
-
-func stableSum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+func (l *Log) get(name string) ([]byte, error) {
+	if e := l.failure.Load(); e != nil {
+		return nil, *e
+	}
+	v, ok := l.stable.get(name)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return v, nil
 }
