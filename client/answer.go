@@ -14,23 +14,38 @@ import (
 )
 
 // answers settles the requests that one message of the server answers. An error means that the session is gone.
-func (s *sender) answers(first *apiv1.WriteResponse) error {
-	s.answered += 1 + len(first.More)
-	rest := s.counted(first)
-	for _, a := range rest {
-		if err := s.answer(a); err != nil {
+func (l *link) answers(first *apiv1.WriteResponse, life int) error {
+	l.answered += 1 + len(first.More)
+	l.heard = l.s.c.opts.now()
+	l.s.learn(first)
+	for _, a := range l.s.counted(first, life) {
+		if err := l.answer(a, life); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// learn takes in what the answers of a message say of the map.
+func (s *sender) learn(first *apiv1.WriteResponse) {
+	s.c.chart.learn(first)
+	for _, a := range first.More {
+		s.c.chart.learn(a)
+	}
+}
+
 // counted settles the requests that were counted, as nearly all are, under one lock, and gives the other answers.
-func (s *sender) counted(first *apiv1.WriteResponse) (rest []*apiv1.WriteResponse) {
+func (s *sender) counted(first *apiv1.WriteResponse, life int) (rest []*apiv1.WriteResponse) {
 	if s.c.opts.hooks.OnReceipt != nil { // called for each before it is finished, and without the lock
 		return append([]*apiv1.WriteResponse{first}, first.More...)
 	}
 	now := s.c.opts.now()
+	var doubtful []string
+	defer func() {
+		for _, table := range doubtful {
+			s.c.chart.doubt(table)
+		}
+	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := -1; i < len(first.More); i++ {
@@ -42,8 +57,11 @@ func (s *sender) counted(first *apiv1.WriteResponse) (rest []*apiv1.WriteRespons
 			rest = append(rest, a)
 			continue
 		}
-		if r := s.lookUp(a.Id); r != nil {
+		if r := s.lookUp(a.Id, life); r != nil {
 			r.receipt = s.receipt(a.Receipt, now)
+			if r.elsewhere() {
+				doubtful = append(doubtful, r.table)
+			}
 			s.settle(r, nil)
 		}
 	}
@@ -52,19 +70,23 @@ func (s *sender) counted(first *apiv1.WriteResponse) (rest []*apiv1.WriteRespons
 }
 
 // answer settles one request, or plans its next attempt under the same stamp. An error means that the session is gone.
-func (s *sender) answer(a *apiv1.WriteResponse) error {
-	r := s.find(a.Id)
+func (l *link) answer(a *apiv1.WriteResponse, life int) error {
+	s := l.s
+	r := s.find(a.Id, life)
 	if r == nil {
 		return nil // an answer to an earlier attempt
 	}
 	if a.Error != nil {
 		e := fromWire(a.Error)
 		if e.Code == "SESSION_EXPIRED" {
-			s.expire()
+			s.expire(life)
 			return e
 		}
 		if e.Retryable {
-			s.retry(r, e, time.Duration(a.Error.RetryAfterMs)*time.Millisecond)
+			l.retry(r, e, time.Duration(a.Error.RetryAfterMs)*time.Millisecond)
+			return nil
+		}
+		if !s.claim(r, Receipt{}, nil) {
 			return nil
 		}
 		s.refuse(r, e)
@@ -76,24 +98,42 @@ func (s *sender) answer(a *apiv1.WriteResponse) error {
 		e := fromWire(f.GetError())
 		switch {
 		case e.Code == "SESSION_EXPIRED":
-			s.expire()
+			s.expire(life)
 			return e
 		case e.Retryable:
-			s.retry(r, e, time.Duration(f.GetError().GetRetryAfterMs())*time.Millisecond)
+			l.retry(r, e, time.Duration(f.GetError().GetRetryAfterMs())*time.Millisecond)
 			return nil
 		}
 		e.observations, e.rows = r.refusedObservations(f, a), f.Rows
 		final = append(final, e)
 	}
-	r.receipt, r.refused = s.receipt(a.Receipt, s.c.opts.now()), final
+	if !s.claim(r, s.receipt(a.Receipt, s.c.opts.now()), final) {
+		return nil
+	}
+	if r.elsewhere() {
+		s.c.chart.doubt(r.table)
+	}
 	for _, e := range final {
 		s.refuse(r, e)
 	}
 	if hook := s.c.opts.hooks.OnReceipt; hook != nil && a.Receipt != nil {
-		hook(s.info(r), r.receipt)
+		s.calling.Lock()
+		hook(s.infoLocked(r), r.receipt)
+		s.calling.Unlock()
 	}
 	s.finish(r, nil)
 	return nil
+}
+
+// claim takes in the answer of a request, unless another attempt has brought one already. Whoever claims it finishes it.
+func (s *sender) claim(r *request, receipt Receipt, refused []*Error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.claimed {
+		return false
+	}
+	r.claimed, r.receipt, r.refused = true, receipt, refused
+	return true
 }
 
 // refusedObservations is how many observations a refused part stands for.
@@ -113,62 +153,104 @@ func (r *request) refusedObservations(f *apiv1.Refusal, a *apiv1.WriteResponse) 
 	return n
 }
 
-func (s *sender) find(seq uint64) *request {
+// find is the request of a number that has no answer, of a session that was not given up; or nil.
+func (s *sender) find(seq uint64, life int) *request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lookUp(seq)
+	return s.lookUp(seq, life)
 }
 
 // lookUp is find under mu.
-func (s *sender) lookUp(seq uint64) *request {
+func (s *sender) lookUp(seq uint64, life int) *request {
+	if life != s.life {
+		return nil
+	}
 	at, ok := slices.BinarySearchFunc(s.open, seq, func(r *request, seq uint64) int { return cmp.Compare(r.seq, seq) })
-	if !ok || s.open[at].finished {
+	if !ok || s.open[at].claimed {
 		return nil
 	}
 	return s.open[at]
 }
 
-// retry plans another attempt.
-func (s *sender) retry(r *request, e *Error, after time.Duration) {
+// elsewhere says that r came to another shard than it was thought to belong to.
+func (r *request) elsewhere() bool {
+	return r.shard >= 0 && r.of != nil && (len(r.receipt.Shards) != 1 || r.receipt.Shards[0].Shard != uint32(r.shard))
+}
+
+// retry plans another attempt, over another link if this one's node could not reach the shard.
+func (l *link) retry(r *request, e *Error, after time.Duration) {
+	s := l.s
+	if e.Code == "UNAVAILABLE" || e.Code == "NOT_LEADER" || e.Code == "CLOSING" {
+		s.c.chart.forget(r.shard, l.address)
+	}
 	s.mu.Lock()
 	if after <= 0 {
 		after = min(time.Duration(r.attempts)*5*time.Millisecond, 250*time.Millisecond)
 	}
-	r.retryAt = s.c.opts.now().Add(after)
+	r.retryAt, r.on, r.avoid = s.c.opts.now().Add(after), nil, nil
+	if e.Code != "BUSY" {
+		r.avoid = l
+	}
 	s.again = true
 	info := s.info(r)
 	s.mu.Unlock()
 	if hook := s.c.opts.hooks.OnRetry; hook != nil {
+		s.calling.Lock()
+		defer s.calling.Unlock()
 		hook(info, e)
 	}
 }
 
 func (s *sender) refuse(r *request, e *Error) {
 	if hook := s.c.opts.hooks.OnRefused; hook != nil {
-		hook(s.info(r), e)
+		s.calling.Lock()
+		defer s.calling.Unlock()
+		hook(s.infoLocked(r), e)
 	}
 }
 
-// expire gives up the session: what was sent under it has an unknown outcome and is never sent again, what was not goes under the
-// next one.
-func (s *sender) expire() {
+// expire gives up the session of a life, unless that is done: what was sent under it has an unknown outcome and is never sent again, what was
+// not goes under the next one. The streams of the session end.
+func (s *sender) expire(life int) {
 	s.mu.Lock()
+	if s.life != life {
+		s.mu.Unlock()
+		return
+	}
+	s.life++
 	lost := s.open
 	s.open, s.flying, s.session.id, s.nextSeq = nil, 0, 0, 1
+	var unknown, unsent []*request
+	for _, r := range lost {
+		r.flying, r.on, r.retryAt, r.avoid = false, nil, time.Time{}, nil
+		if r.of != nil {
+			r.of.flying = 0
+		}
+		if r.claimed { // whoever has its answer finishes it
+			continue
+		}
+		if r.attempts == 0 {
+			unsent = append(unsent, r)
+		} else {
+			unknown = append(unknown, r)
+		}
+	}
+	s.queue = append(unsent, s.queue...)
 	for _, r := range s.queue {
 		r.seq = 0
 	}
-	var unknown []*request
-	for _, r := range lost {
-		if !r.finished {
-			r.flying = false
-			unknown = append(unknown, r)
-		}
+	s.any.ready = nil
+	s.any.kick()
+	for _, l := range s.leaders {
+		l.ready = nil
+		l.kick()
 	}
 	s.mu.Unlock()
 	for _, r := range unknown {
 		if hook := s.c.opts.hooks.OnUnknown; hook != nil {
-			hook(s.info(r))
+			s.calling.Lock()
+			hook(s.infoLocked(r))
+			s.calling.Unlock()
 		}
 		s.finish(r, errUnknown)
 	}
@@ -188,6 +270,9 @@ func (s *sender) ensureSession(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.session = opened
+	for _, l := range s.leaders {
+		l.kick()
+	}
 	s.mu.Unlock()
 	return nil
 }
@@ -199,13 +284,13 @@ func (s *sender) keepEvery() time.Duration {
 	return max(s.session.ttl/3, time.Second)
 }
 
-func (s *sender) keepAlive(ctx context.Context) error {
+func (s *sender) keepAlive(ctx context.Context, life int) error {
 	s.mu.Lock()
 	id := s.session.id
 	s.mu.Unlock()
-	_, err := s.c.sessions.KeepAlive(s.c.authorize(ctx), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
+	_, err := s.c.sessions.KeepAlive(s.ofCluster(s.c.authorize(ctx)), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
 	if err = fromStatus(err); errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
-		s.expire()
+		s.expire(life)
 		return err
 	}
 	return nil // a keep-alive that failed otherwise is tried again; writes renew the session too

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
@@ -40,8 +42,8 @@ func (t *Table) AddSync(ctx context.Context, b Batch) (Receipt, error) {
 	if err := t.c.out.waitRoom(ctx); err != nil {
 		return Receipt{}, err
 	}
-	r := &request{table: t.name, batch: batch, body: batch.encode(t.name), observations: batch.observations}
-	return t.c.out.enqueue(r).Wait(ctx)
+	r := &request{table: t.name, batch: batch, observations: batch.observations}
+	return t.c.out.enqueue(r, true).Wait(ctx)
 }
 
 // columns validates rows and turns them into a batch.
@@ -123,20 +125,40 @@ func (c *Client) addKeyed(ctx context.Context, key string, batch *columns, table
 }
 
 // Pending is a batch on its way.
-type Pending struct{ r *request }
+type Pending struct {
+	r     *request
+	parts []*request // nil: r is the whole
+}
 
 // Wait waits for the answer. Its errors are those of AddSync.
 func (p *Pending) Wait(ctx context.Context) (Receipt, error) {
-	if err := p.r.wait(ctx); err != nil {
-		return Receipt{}, err
+	if p.parts == nil {
+		if err := p.r.wait(ctx); err != nil {
+			return Receipt{}, err
+		}
+		return p.r.receipt, p.r.refusal()
 	}
-	if p.r.err != nil {
-		return Receipt{}, p.r.err
+	var out Receipt
+	var refused error
+	for _, r := range p.parts {
+		if err := r.wait(ctx); err != nil {
+			return Receipt{}, err
+		}
+		out.add(r.receipt)
+		if err := r.refusal(); refused == nil {
+			refused = err
+		}
 	}
-	if len(p.r.refused) > 0 {
-		return p.r.receipt, p.r.refused[0]
+	slices.SortFunc(out.Shards, func(a, b ShardIndex) int { return cmp.Compare(a.Shard, b.Shard) })
+	return out, refused
+}
+
+// refusal is the error of a request that is finished, the first of several.
+func (r *request) refusal() error {
+	if r.err == nil && len(r.refused) > 0 {
+		return r.refused[0]
 	}
-	return p.r.receipt, nil
+	return r.err
 }
 
 // Builder collects one batch after the other from prepared rows, for programs that want many batches in flight and an answer to
@@ -183,5 +205,5 @@ func (b *Builder) Send(ctx context.Context) (*Pending, error) {
 	if batch == nil {
 		return nil, nil
 	}
-	return b.t.c.out.enqueue(&request{table: b.t.name, batch: batch, body: batch.encode(b.t.name), observations: batch.observations}), nil
+	return b.t.c.out.enqueue(&request{table: b.t.name, batch: batch, observations: batch.observations}, true), nil
 }

@@ -20,7 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,20 +28,25 @@ import (
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 )
 
 // Client is a connection to a cluster with one session. It is safe for concurrent use. Close it.
 type Client struct {
 	opts     options
+	hosts    []string // of the target
 	conn     *grpc.ClientConn
 	writes   apiv1.WriteClient
 	sessions apiv1.SessionsClient
 	queries  apiv1.QueryClient
 	records  apiv1.ContextsClient
+	leases   apiv1.LeasesClient
 	imports  apiv1.ImportsClient
 	catalog  apiv1.CatalogClient
 	cluster  apiv1.ClusterClient
@@ -49,6 +54,7 @@ type Client struct {
 	second      atomic.Int64 // the present whole second, Unix milliseconds; run keeps it
 	closed      atomic.Bool
 	out         *sender
+	chart       *chart
 	cancel      context.CancelFunc
 	cancelClock context.CancelFunc
 	clock       chan struct{} // closed when the clock goroutine has ended
@@ -59,28 +65,31 @@ type Client struct {
 
 const messageBytesMax = 64 << 20 // of answers; the server bounds what it sends
 
-// Open connects to one of the targets ("quipu://host:port,host:port", or just "host:port") and opens a session. It waits for the
+// Open connects to the nodes of a target ("quipu://host:port,host:port", or just "host:port") and opens a session. Any node takes any
+// request: calls go to those that can be reached, in turn, and what is being counted goes on with another when one is lost. It waits for the
 // first answer of a server until ctx ends. On a server without room on its disk the client can read, and what it counts waits for a session.
 func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c := &Client{opts: defaults(), tables: map[string]*Table{}, clock: make(chan struct{})}
 	for _, o := range opts {
 		o(&c.opts)
 	}
-	address, encrypted, err := parseTarget(target)
+	hosts, encrypted, err := parseTarget(target)
 	if err != nil {
 		return nil, err
 	}
+	c.hosts, c.chart = hosts, newChart(c)
 	if encrypted && c.opts.tls == nil {
 		WithTLS(nil)(&c.opts)
 	}
-	if c.opts.authorization != "" && c.opts.tls == nil && !isLoopback(address) {
+	if c.opts.authorization != "" && c.opts.tls == nil && !areLoopback(hosts) {
 		return nil, fmt.Errorf("quipu: a token or password would go to %s unencrypted: use WithTLS, or a target quipus://host:port", target)
 	}
-	if c.conn, err = grpc.NewClient(address, c.dialOptions()...); err != nil {
+	if c.conn, err = connect(hosts, c.dialOptions()); err != nil {
 		return nil, fmt.Errorf("quipu: %w", err)
 	}
 	c.writes, c.sessions, c.queries = apiv1.NewWriteClient(c.conn), apiv1.NewSessionsClient(c.conn), apiv1.NewQueryClient(c.conn)
 	c.records, c.imports = apiv1.NewContextsClient(c.conn), apiv1.NewImportsClient(c.conn)
+	c.leases = apiv1.NewLeasesClient(c.conn)
 	c.catalog, c.cluster = apiv1.NewCatalogClient(c.conn), apiv1.NewClusterClient(c.conn)
 	s, err := c.openSession(ctx, c.opts.durable, grpc.WaitForReady(true))
 	if err != nil && !errors.Is(err, &Error{Code: "DISK_FULL"}) {
@@ -142,36 +151,59 @@ func (c *Client) dialOptions() []grpc.DialOption {
 	}
 }
 
-// isLoopback says that an address in gRPC's form is of this machine.
-func isLoopback(address string) bool {
-	host, _, _ := net.SplitHostPort(strings.TrimPrefix(address, "dns:///"))
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+// nodeOptions are those of a connection to one node, which is tried again soon: it may have started anew.
+func (c *Client) nodeOptions() []grpc.DialOption {
+	retry := backoff.DefaultConfig
+	retry.BaseDelay, retry.MaxDelay = 100*time.Millisecond, 5*time.Second
+	return append(c.dialOptions(), grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}))
 }
 
-// parseTarget gives the address in gRPC's form, and whether its scheme asks for encryption.
-func parseTarget(target string) (address string, encrypted bool, err error) {
-	rest := target
-	if strings.Contains(target, "://") {
-		u, err := url.Parse(target)
-		if err != nil || u.Scheme != "quipu" && u.Scheme != "quipus" || u.Path != "" && u.Path != "/" {
-			return "", false, fmt.Errorf("quipu: target %q is not of the form quipu://host:port[,host:port], or quipus:// with TLS", target)
-		}
-		rest, encrypted = u.Host, u.Scheme == "quipus"
+// connect leaves it to gRPC to resolve the name of one host. Several are connected to as they are given.
+func connect(hosts []string, opts []grpc.DialOption) (*grpc.ClientConn, error) {
+	if len(hosts) == 1 {
+		return grpc.NewClient("dns:///"+hosts[0], opts...)
 	}
-	hosts := strings.Split(rest, ",")
-	for i, h := range hosts {
+	var nodes resolver.State
+	for _, h := range hosts {
+		name, _, _ := net.SplitHostPort(h)
+		nodes.Endpoints = append(nodes.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: h, ServerName: name}}})
+	}
+	given := manual.NewBuilderWithScheme("quipu")
+	given.InitialState(nodes)
+	return grpc.NewClient("quipu:///"+hosts[0], append(opts, grpc.WithResolvers(given))...)
+}
+
+// areLoopback says that all hosts are of this machine.
+func areLoopback(hosts []string) bool {
+	return !slices.ContainsFunc(hosts, func(h string) bool {
+		host, _, _ := net.SplitHostPort(h)
+		ip := net.ParseIP(host)
+		return host != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
+}
+
+// parseTarget gives hosts with their ports, and whether the scheme asks for encryption.
+func parseTarget(target string) (hosts []string, encrypted bool, err error) {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok {
+		scheme, rest = "quipu", target
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if scheme != "quipu" && scheme != "quipus" || strings.ContainsAny(rest, "/?#@ ") {
+		return nil, false, fmt.Errorf("quipu: target %q is not of the form quipu://host:port[,host:port], or quipus:// with TLS", target)
+	}
+	for h := range strings.SplitSeq(rest, ",") {
 		if h == "" {
-			return "", false, fmt.Errorf("quipu: target %q names no host", target)
+			return nil, false, fmt.Errorf("quipu: target %q names no host, or an empty one", target)
 		}
 		if _, _, err := net.SplitHostPort(h); err != nil {
-			hosts[i] = net.JoinHostPort(strings.Trim(h, "[]"), "7480")
+			h = net.JoinHostPort(strings.Trim(h, "[]"), "7480")
+		}
+		if !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
 		}
 	}
-	if len(hosts) == 1 {
-		return "dns:///" + hosts[0], encrypted, nil
-	}
-	return "", false, fmt.Errorf("quipu: target %q names %d hosts; this version connects to one", target, len(hosts))
+	return hosts, scheme == "quipus", nil
 }
 
 // authorize adds the credentials to a call.
@@ -307,5 +339,5 @@ func (c *Client) abandon() error {
 func (c *Client) closeSession(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	c.sessions.Close(c.authorize(ctx), &apiv1.CloseSessionRequest{Session: c.out.session.id}) //nolint
+	c.sessions.Close(c.out.ofCluster(c.authorize(ctx)), &apiv1.CloseSessionRequest{Session: c.out.session.id}) //nolint
 }

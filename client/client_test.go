@@ -431,15 +431,43 @@ func TestResultThatIsCutOffIsAnError(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for in, want := range map[string]string{
-		"quipu://h:1": "dns:///h:1", "quipus://h:1": "dns:///h:1", "h": "dns:///h:7480", "127.0.0.1:9": "dns:///127.0.0.1:9", "[::1]:9": "dns:///[::1]:9",
+		"quipu://h:1": "h:1", "quipus://h:1/": "h:1", "h": "h:7480", "127.0.0.1:9": "127.0.0.1:9", "[::1]:9": "[::1]:9", "::1": "[::1]:7480",
+		"a,b:2": "a:7480 b:2", "quipus://a:1,[::1]:2,a:1": "a:1 [::1]:2",
 	} {
-		if got, encrypted, err := parseTarget(in); err != nil || got != want || encrypted != strings.HasPrefix(in, "quipus:") {
+		if got, encrypted, err := parseTarget(in); err != nil || strings.Join(got, " ") != want || encrypted != strings.HasPrefix(in, "quipus:") {
 			t.Errorf("parseTarget(%q) = %q, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "http://h:1", "quipu://", "quipu://h/x", "a,b"} {
+	for _, in := range []string{"", "http://h:1", "quipu://", "quipu://h/x", "quipu://u@h", "a,,b", "a, b"} {
 		if _, _, err := parseTarget(in); err == nil {
 			t.Errorf("parseTarget(%q) was accepted", in)
+		}
+	}
+}
+
+// What is counted goes on with another node when one is lost, under the same stamps.
+func TestAnotherNodeTakesOver(t *testing.T) {
+	for lost := range 2 {
+		f, _ := newFake(t)
+		var nodes [2]string
+		var stop [2]func()
+		for i := range nodes {
+			nodes[i], stop[i] = f.serve(t)
+		}
+		c := open(t, "quipu://"+strings.Join(nodes[:], ","))
+		for i := range 20 {
+			if err := c.Table("t").Add(t.Context(), 1, "a", "x"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if i == 10 {
+				stop[lost]()
+			}
+		}
+		if n := f.cells["t:a=x"]; n != 20 {
+			t.Errorf("%d were counted, want 20: %v", n, f.cells)
 		}
 	}
 }
@@ -478,9 +506,9 @@ func TestCredentialsNeedEncryption(t *testing.T) {
 			t.Errorf("Open = %v", err)
 		}
 	}
-	for address, want := range map[string]bool{"dns:///127.0.0.1:1": true, "dns:///localhost:1": true, "dns:///[::1]:1": true, "dns:///10.0.0.1:1": false, "dns:///a.example:1": false} {
-		if isLoopback(address) != want {
-			t.Errorf("isLoopback(%s) is not %v", address, want)
+	for address, want := range map[string]bool{"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true, "10.0.0.1:1": false, "a.example:1": false} {
+		if areLoopback([]string{address}) != want {
+			t.Errorf("areLoopback(%s) is not %v", address, want)
 		}
 	}
 }

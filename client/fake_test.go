@@ -45,6 +45,13 @@ type fake struct {
 func newFake(t testing.TB) (*fake, string) {
 	t.Helper()
 	f := &fake{cells: map[string]int64{}, applied: map[[2]uint64]bool{}, dead: map[uint64]bool{}, rand: rand.New(rand.NewPCG(1, 2))}
+	addr, _ := f.serve(t)
+	return f, addr
+}
+
+// serve gives the fake another address, and a function that takes it away.
+func (f *fake) serve(t testing.TB) (addr string, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +62,9 @@ func newFake(t testing.TB) (*fake, string) {
 	apiv1.RegisterQueryServer(s, f)
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(l) }()
-	t.Cleanup(func() { s.Stop(); <-done })
-	return f, l.Addr().String()
+	stop = func() { s.Stop(); <-done }
+	t.Cleanup(stop)
+	return l.Addr().String(), stop
 }
 
 func (f *fake) Open(context.Context, *apiv1.OpenSessionRequest) (*apiv1.OpenSessionResponse, error) {

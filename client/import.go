@@ -104,8 +104,7 @@ func (i *Import) Chunk(ctx context.Context, n uint64, rows *Columns) (*Pending, 
 	}
 	r := &request{table: i.rec.Table, batch: rows.batch(), seq: n}
 	r.observations = r.batch.observations
-	r.body = r.batch.encode(r.table)
-	return i.out.enqueue(r), nil
+	return i.out.enqueue(r, true), nil
 }
 
 // Progress saves that chunks up to done are counted. After it they are not sent again.

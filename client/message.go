@@ -12,21 +12,27 @@ const (
 	togetherMax      = 256      // requests
 	togetherBytesMax = 64 << 10 // of their batches
 	smallMax         = 1 << 10  // bytes of a batch; a larger one has a message to itself, and is not copied
+	partMax          = 16 << 10 // bytes of a part; the same
 )
 
 // message is requests in the wire form of one WriteRequest. Its batches were encoded when they were handed over, so that a message is
 // put together without looking at them.
 type message mem.BufferSlice
 
+// stamp is what the stamps of one message have in common.
+type stamp struct {
+	session, low, mapVersion uint64
+}
+
 // pack makes a message of the first requests of batch, at least of one, and gives those that are left.
-func pack(batch []*request, session, low uint64) (message, []*request) {
+func pack(batch []*request, common stamp) (message, []*request) {
 	n, size := 1, len(batch[0].body)
-	for size <= smallMax*n && n < len(batch) && len(batch[n].body) <= smallMax && size+len(batch[n].body) <= togetherBytesMax {
+	for size <= batch[0].smallMax()*n && n < len(batch) && len(batch[n].body) <= batch[n].smallMax() && size+len(batch[n].body) <= togetherBytesMax {
 		size += len(batch[n].body)
 		n++
 	}
 	if n == 1 {
-		head := appendStamp(make([]byte, 0, stampMax), batch[0].seq, session, low)
+		head := appendStamp(make([]byte, 0, stampMax), batch[0].seq, common)
 		return message{mem.SliceBuffer(head), mem.SliceBuffer(batch[0].body)}, batch[1:]
 	}
 	pool := mem.DefaultBufferPool()
@@ -34,7 +40,7 @@ func pack(batch []*request, session, low uint64) (message, []*request) {
 	b := (*buf)[:0]
 	var head [stampMax]byte
 	for i, r := range batch[:n] {
-		stamp := appendStamp(head[:0], r.seq, session, low)
+		stamp := appendStamp(head[:0], r.seq, common)
 		if i > 0 {
 			b = protowire.AppendTag(b, 5, protowire.BytesType) // WriteRequest.more
 			b = protowire.AppendVarint(b, uint64(len(stamp)+len(r.body)))
@@ -45,26 +51,40 @@ func pack(batch []*request, session, low uint64) (message, []*request) {
 	return message{mem.NewBuffer(buf, pool)}, batch[n:]
 }
 
-// stampMax is the longest that appendStamp appends: four varints of ten bytes with their tags, and a length.
-const stampMax = 48
+// stampMax is the longest that appendStamp appends: five varints of ten bytes with their tags, and a tag with a length.
+const stampMax = 57
 
 // stampMin is what a stamp takes at least, for the totals.
 const stampMin = 10
 
 // appendStamp appends WriteRequest.id and WriteRequest.stamp.
-func appendStamp(b []byte, seq, session, low uint64) []byte {
+func appendStamp(b []byte, seq uint64, s stamp) []byte {
 	b = protowire.AppendVarint(append(b, 1<<3), seq)
-	size := 2 + protowire.SizeVarint(session) + protowire.SizeVarint(seq)
-	if low > 0 {
-		size += 1 + protowire.SizeVarint(low)
-	}
+	size := sizeNumber(s.session) + sizeNumber(seq) + sizeNumber(s.low) + sizeNumber(s.mapVersion)
 	b = append(b, 2<<3|byte(protowire.BytesType), byte(size))
-	b = protowire.AppendVarint(append(b, 1<<3), session)
-	b = protowire.AppendVarint(append(b, 2<<3), seq)
-	if low > 0 {
-		b = protowire.AppendVarint(append(b, 3<<3), low)
+	for i, v := range [...]uint64{s.session, seq, s.low, s.mapVersion} {
+		if v > 0 {
+			b = protowire.AppendVarint(append(b, byte(i+1)<<3), v)
+		}
 	}
 	return b
+}
+
+// sizeNumber is what a field takes that is a number; nothing if it is 0.
+func sizeNumber(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
+}
+
+// smallMax bounds the bytes of a request that is copied to travel with others. The parts of one batch that go to the same node do so if they
+// are larger, too: a message costs more than copying them.
+func (r *request) smallMax() int {
+	if r.of != nil {
+		return partMax
+	}
+	return smallMax
 }
 
 // messages is the codec of a stream that sends messages: they are encoded already. Everything else is as usual.

@@ -55,13 +55,17 @@ func TestMessageIsTheRequestsInTheirWireForm(t *testing.T) {
 		if r.IntN(3) == 0 {
 			low = 0
 		}
+		version := uint64(r.IntN(3))
 		for range 1 + r.IntN(5) {
 			c, seq := randomColumns(r), max(low, low+1+uint64(r.IntN(1000)))
 			batch = append(batch, &request{seq: seq, body: c.encode("t")})
-			want = append(want, &apiv1.WriteRequest{Id: seq, Stamp: &apiv1.Stamp{Session: session, Seq: seq, AckUpTo: low}, Batch: c.wire("t")})
+			if r.IntN(2) == 0 {
+				batch[len(batch)-1].of = new(whole)
+			}
+			want = append(want, &apiv1.WriteRequest{Id: seq, Stamp: &apiv1.Stamp{Session: session, Seq: seq, AckUpTo: low, MapVersion: version}, Batch: c.wire("t")})
 		}
 		for len(batch) > 0 {
-			m, rest := pack(batch, session, low)
+			m, rest := pack(batch, stamp{session: session, low: low, mapVersion: version})
 			first := want[0]
 			first.More = want[1 : len(batch)-len(rest)]
 			var got apiv1.WriteRequest
@@ -81,18 +85,23 @@ func TestLargeBatchesTravelAlone(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		of   [][]byte
+		part bool
 		want int
 	}{
-		{"small ones", [][]byte{small, small, small}, 3},
-		{"a large one first", [][]byte{large, small}, 1},
-		{"a large one later", [][]byte{small, small, large, small}, 2},
-		{"as many as fit", slicesOf(small, 100), togetherBytesMax / smallMax},
+		{"small ones", [][]byte{small, small, small}, false, 3},
+		{"a large one first", [][]byte{large, small}, false, 1},
+		{"a large one later", [][]byte{small, small, large, small}, false, 2},
+		{"as many as fit", slicesOf(small, 100), false, togetherBytesMax / smallMax},
+		{"parts", [][]byte{large, small, large}, true, 3},
 	} {
 		var batch []*request
 		for i, body := range c.of {
 			batch = append(batch, &request{seq: uint64(i + 1), body: body})
+			if c.part {
+				batch[i].of = new(whole)
+			}
 		}
-		if _, rest := pack(batch, 1, 0); len(batch)-len(rest) != c.want {
+		if _, rest := pack(batch, stamp{session: 1}); len(batch)-len(rest) != c.want {
 			t.Errorf("%s: %d travel together, want %d", c.name, len(batch)-len(rest), c.want)
 		}
 	}

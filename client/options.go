@@ -80,8 +80,8 @@ func WithDurableSession() Option { return func(o *options) { o.durable = true } 
 // WithHooks observes what the client does.
 func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
 
-// Hooks are called synchronously on the client's own goroutines: they must not block and must not call the client. Nil ones are
-// skipped.
+// Hooks are called synchronously on the client's own goroutines, one at a time: they must not block and must not call the client. Nil ones are
+// skipped. A batch that goes to the leaders of several shards travels in parts, and each part is a batch for hooks, with a Seq of its own.
 type Hooks struct {
 	// OnSend is called before each attempt to send a batch, the first being attempt 1.
 	OnSend func(BatchInfo)

@@ -29,3 +29,18 @@ func (r Receipt) String() string {
 	}
 	return strings.Join(parts, ",")
 }
+
+// add takes in the receipt of another part.
+func (r *Receipt) add(o Receipt) {
+	if len(o.Shards) == 0 { // nothing was counted
+		return
+	}
+	if len(r.Shards) == 0 {
+		r.Cluster, r.Incarnation, r.Duplicate, r.Expires = o.Cluster, o.Incarnation, true, o.Expires
+	}
+	r.Shards = append(r.Shards, o.Shards...)
+	r.Duplicate = r.Duplicate && o.Duplicate
+	if o.Expires.Before(r.Expires) {
+		r.Expires = o.Expires
+	}
+}

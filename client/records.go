@@ -45,6 +45,13 @@ func (x *Context) CompareAndSet(ctx context.Context, version uint64, values map[
 	return record(r), fromStatus(err)
 }
 
+// Revert writes the values of an earlier version as the next one, if the record still has version. The error has code NOT_FOUND if that
+// version is not kept any more.
+func (x *Context) Revert(ctx context.Context, version, to uint64) (Record, error) {
+	r, err := x.c.records.Revert(x.c.authorize(ctx), &apiv1.RevertContextRequest{Name: x.name, IfVersion: &version, ToVersion: to})
+	return record(r), fromStatus(err)
+}
+
 // Delete marks the record as deleted if it still has version.
 func (x *Context) Delete(ctx context.Context, version uint64) (Record, error) {
 	r, err := x.c.records.Delete(x.c.authorize(ctx), &apiv1.DeleteContextRequest{Name: x.name, IfVersion: &version})

@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
-	"math/rand/v2"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	apiv1 "github.com/quipudb/quipu/proto/api/v1"
-	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // request is one batch on its way. It keeps its stamp over every attempt. The sender's mutex guards it until it is finished;
@@ -24,12 +22,18 @@ type request struct {
 	batch        *columns
 	observations int64
 	size         int
+	rows         []uint32 // of the batch that it is a part of, by row; nil: it is the whole
+	shard        int32    // that it belongs to, as far as the client knows; −1: to several, or unknown
+	of           *whole   // the batch that it is a part of; nil: it is the whole
 
 	seq      uint64
-	body     []byte // the batch as it travels; run owns it from the first attempt on
+	body     []byte // the batch as it travels; the link that has it owns it from the first attempt on
 	attempts int
 	retryAt  time.Time // zero: not waiting for a retry
-	flying   bool      // sent or about to be, and not finished
+	flying   bool      // on its way to a link, or sent, and not finished
+	on       *link     // that has it; nil: none
+	avoid    *link     // that could not get it counted the last time
+	claimed  bool      // its answer is here, and whoever took it finishes it
 	finished bool
 	done     chan struct{} // closed when finished; nil as long as nobody waits
 
@@ -38,25 +42,36 @@ type request struct {
 	err     error // *Error for a refusal of the whole, or an unknown outcome
 }
 
-// sender carries the batches of one session over one stream and keeps each until it has its answer. Its run goroutine owns the
-// stream; the mutex guards what callers share with it. It never holds the mutex while it sends or waits.
+// whole is a batch that travels in parts. The sender's mutex guards it.
+type whole struct {
+	first  *request
+	flying int // parts
+}
+
+// sender carries the batches of one session and keeps each until it has its answer. It sends over links, each of which has a goroutine and a
+// stream: any leads to any node that the client was told of, the others to the leaders of shards that it has heard of. A request whose link
+// breaks goes over another one, under the same stamp. The mutex guards what callers and links share; it is never held while something is
+// sent or waited for.
 type sender struct {
 	c       *Client
 	linger  bool // seals the tables' counts at every tick
 	fixed   bool // the session is an import's: it is never replaced, and requests bring their own seq
-	wake    chan struct{}
+	any     *link
 	stopped chan struct{}
-
-	answered int        // requests that had an answer; run owns it
-	batch    []*request // scratch of push; run owns it
+	wg      sync.WaitGroup // of links to leaders
+	calling sync.Mutex     // hooks are called one at a time
+	direct  atomic.Bool    // some leader can be reached
 
 	mu      sync.Mutex
+	ctx     context.Context  // of links to leaders; nil before run
+	leaders map[string]*link // by address
 	session session
+	life    int // of sessions: one more for each that was given up
 	nextSeq uint64
 	acked   uint64     // of a fixed session: the server may forget what lies at or below it
-	queue   []*request // never sent, oldest first
-	open    []*request // sent at least once and the finished ones among them, ascending seq
-	flying  int        // of open, not finished
+	queue   []*request // not handed to a link yet, oldest first
+	open    []*request // handed to a link and the finished ones among them, ascending seq
+	flying  int        // batches that have open requests which are not finished
 	again   bool       // some of open may wait for a retry
 	bytes   int
 	roomc   chan struct{} // closed and forgotten when room appears; nil as long as nobody waits
@@ -77,16 +92,12 @@ var errUnknown = &Error{Code: "OUTCOME_UNKNOWN", Message: "the session expired b
 	Hint: "it will not be sent again, so that it cannot count twice"}
 
 func newSender(c *Client, s session, linger bool) *sender {
-	return &sender{c: c, session: s, linger: linger, nextSeq: 1,
-		wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	out := &sender{c: c, session: s, linger: linger, nextSeq: 1, leaders: map[string]*link{}, stopped: make(chan struct{})}
+	out.any = &link{s: out, wake: make(chan struct{}, 1), writes: c.writes}
+	return out
 }
 
-func (s *sender) kick() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *sender) kick() { s.any.kick() }
 
 // room says whether another batch may wait. The bound is checked before a batch is made, so it is exceeded by one at most.
 func (s *sender) room() bool {
@@ -119,22 +130,67 @@ func (s *sender) waitRoom(ctx context.Context) error {
 	}
 }
 
-// enqueue takes a batch. It does not block.
-func (s *sender) enqueue(r *request) *Pending {
-	r.pending.r, r.s = r, s
-	r.size = r.batch.bytes() + 256
-	if r.body != nil {
-		r.batch.dims = nil // the body has them
+// enqueue takes a batch. It does not block. now has it encoded at once, by the caller.
+func (s *sender) enqueue(r *request, now bool) *Pending {
+	r.pending.r, r.shard = r, -1
+	p, requests := &r.pending, []*request{r}
+	if parts := s.split(r); parts != nil {
+		p, requests = &Pending{r: parts[0], parts: parts}, parts
+	}
+	for _, r := range requests {
+		r.s = s
+		r.size = r.batch.bytes() + 256
+		if now {
+			r.encode()
+		}
 	}
 	s.mu.Lock()
-	s.bytes += r.size
-	s.queue = append(s.queue, r)
-	first := len(s.queue) == 1
-	s.mu.Unlock()
-	if first { // otherwise run has not taken what it was woken for, or waits for an answer
-		s.kick()
+	defer s.mu.Unlock()
+	for _, r := range requests {
+		s.bytes += r.size
 	}
-	return &r.pending
+	s.queue = append(s.queue, requests...)
+	s.dispatch()
+	return p
+}
+
+// split cuts a batch into parts of one shard each, if they can be sent to different nodes. Nil says that it travels whole. A chunk of an
+// import does: its number is its stamp.
+func (s *sender) split(r *request) []*request {
+	if s.fixed || !s.direct.Load() {
+		return nil
+	}
+	routes := s.c.chart.routes.Load()
+	if routes == nil || !routes.several {
+		if routes != nil {
+			r.shard = routes.only
+		}
+		return nil
+	}
+	key := s.c.chart.partition(r.table)
+	if key == nil {
+		return nil
+	}
+	shards, batches, rows := splitBySlot(r.batch, key, routes)
+	if batches == nil {
+		r.shard = int32(shards[0])
+		return nil
+	}
+	parts, of, left := make([]*request, len(batches)), new(whole), r.observations
+	for i, b := range batches {
+		parts[i] = &request{table: r.table, batch: b, observations: b.observations, rows: rows[i], shard: int32(shards[i]), of: of}
+		left -= b.observations
+	}
+	of.first = parts[0]
+	parts[0].observations += left // cells that were corrected stand for more observations than their counts
+	return parts
+}
+
+// encode brings the batch into the form in which it travels.
+func (r *request) encode() {
+	if r.body == nil {
+		r.body, r.batch.dims = r.batch.encode(r.table), nil
+	}
 }
 
 // wait waits until r is finished.
@@ -176,20 +232,22 @@ func (s *sender) idle() bool {
 	return len(s.queue) == 0 && s.flying < s.c.opts.inFlight
 }
 
-// take appends to batch what to send next, up to n requests: retries that are due, and then the oldest of the queue as far as the window
-// has room. It also says when the next retry is due, and up to which number everything is answered.
-func (s *sender) take(batch []*request, n int, now time.Time) (_ []*request, due time.Time, low uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	low = s.lowSeq()
-	batch, due = s.takeAgain(batch, n, now)
-	for len(batch) < n && len(s.queue) > 0 && s.flying < s.c.opts.inFlight {
+// dispatch hands the oldest of the queue to links, as far as the window has room. Under mu.
+func (s *sender) dispatch() {
+	if s.session.id == 0 || len(s.queue) == 0 {
+		return
+	}
+	low := s.lowSeq()
+	for len(s.queue) > 0 {
 		r := s.queue[0]
+		if s.flying >= s.c.opts.inFlight && (r.of == nil || r.of.flying == 0) {
+			return
+		}
 		if r.seq == 0 {
 			r.seq = s.nextSeq
 		}
 		if s.nextSeq = max(s.nextSeq, r.seq+1); r.seq > low+windowMax {
-			break
+			return
 		}
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
@@ -198,41 +256,116 @@ func (s *sender) take(batch []*request, n int, now time.Time) (_ []*request, due
 			at, _ = slices.BinarySearchFunc(s.open, r.seq, func(o *request, seq uint64) int { return cmp.Compare(o.seq, seq) })
 		}
 		s.open = slices.Insert(s.open, at, r)
-		r.flying = true
-		s.flying++
-		s.stats.Batches++
-		s.stats.Rows += int64(len(r.batch.counts))
-		s.stats.Observations += r.observations
-		batch = append(batch, r)
+		s.fly(r)
+		s.hand(r)
 	}
-	for _, r := range batch {
-		r.attempts++
-	}
-	return batch, due, low
 }
 
-// takeAgain is take for retries. Under mu.
-func (s *sender) takeAgain(batch []*request, n int, now time.Time) (_ []*request, due time.Time) {
+// fly counts r, and the batch that it is a part of, as on its way. Under mu.
+func (s *sender) fly(r *request) {
+	r.flying = true
+	if r.of == nil {
+		s.flying++
+		return
+	}
+	if r.of.flying++; r.of.flying == 1 {
+		s.flying++
+	}
+}
+
+// land is the end of fly. Under mu.
+func (s *sender) land(r *request) {
+	if !r.flying {
+		return
+	}
+	r.flying, r.on = false, nil
+	if r.of != nil {
+		if r.of.flying--; r.of.flying > 0 {
+			return
+		}
+	}
+	s.flying--
+}
+
+// hand gives r to a link. Under mu.
+func (s *sender) hand(r *request) {
+	l := s.route(r)
+	r.on = l
+	l.ready = append(l.ready, r)
+	l.kick()
+}
+
+// route chooses the link of r: that of its leader, else any node, else whichever is open. Under mu.
+func (s *sender) route(r *request) *link {
+	if l := s.leaders[s.c.chart.leader(r.shard)]; l != nil && l.up && l != r.avoid {
+		return l
+	}
+	if s.any.up && s.any != r.avoid {
+		return s.any
+	}
+	for _, l := range s.leaders { // any of them
+		if l.up && l != r.avoid {
+			return l
+		}
+	}
+	return s.any
+}
+
+// dispatchAgain hands the retries that are due to links, and says when the next one is. Under mu.
+func (s *sender) dispatchAgain(now time.Time) (due time.Time) {
 	if !s.again {
-		return batch, due
+		return due
 	}
 	s.again = false
 	for _, r := range s.open {
 		switch {
-		case r.finished || r.retryAt.IsZero():
+		case r.claimed || r.retryAt.IsZero():
 			continue
-		case len(batch) < n && !r.retryAt.After(now):
+		case !r.retryAt.After(now):
 			r.retryAt = time.Time{}
-			s.stats.Retries++
-			batch = append(batch, r)
+			s.hand(r)
 			continue
 		case due.IsZero() || r.retryAt.Before(due):
 			due = r.retryAt
 		}
 		s.again = true
 	}
-	return batch, due
+	return due
 }
+
+// take is what link l sends next, up to n requests, and under which session. It also says when the next retry is due, and up to which number
+// everything is answered. A stream of an earlier session takes nothing.
+func (s *sender) take(l *link, batch []*request, n, life int, now time.Time) (_ []*request, session uint64, due time.Time, low uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life != life || s.session.id == 0 {
+		return batch, 0, due, 0, errGivenUp
+	}
+	due = s.dispatchAgain(now)
+	s.dispatch()
+	k := 0
+	for ; k < len(l.ready) && len(batch) < n; k++ {
+		r := l.ready[k]
+		if r.on != l || r.claimed { // it was answered over another link meanwhile
+			continue
+		}
+		if r.attempts++; r.attempts > 1 {
+			s.stats.Retries++
+		} else {
+			if r.of == nil || r == r.of.first {
+				s.stats.Batches++
+			}
+			s.stats.Rows += int64(len(r.batch.counts))
+			s.stats.Observations += r.observations
+		}
+		batch = append(batch, r)
+	}
+	l.ready = slices.Delete(l.ready, 0, k)
+	return batch, s.session.id, due, s.lowSeq(), nil
+}
+
+// errGivenUp ends a stream whose session was given up.
+var errGivenUp = errors.New("quipu: the session of the stream is over")
 
 // lowSeq is the highest sequence number up to which everything has been answered and nobody will ask again. Under mu.
 func (s *sender) lowSeq() uint64 {
@@ -258,6 +391,14 @@ func (s *sender) answeredUpTo() uint64 {
 	return low
 }
 
+// infoLocked is info without mu held.
+func (s *sender) infoLocked(r *request) BatchInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.info(r)
+}
+
+// info is what hooks are told. Under mu.
 func (s *sender) info(r *request) BatchInfo {
 	return BatchInfo{Table: r.table, Session: s.session.id, Seq: r.seq, Attempt: r.attempts,
 		Rows: len(r.batch.counts), Observations: r.observations}
@@ -277,12 +418,9 @@ func (s *sender) finish(r *request, err error) {
 
 // settle marks r as finished. Under mu; makeRoom follows.
 func (s *sender) settle(r *request, err error) {
-	r.finished, r.err = true, err
+	r.claimed, r.finished, r.err = true, true, err
 	s.bytes -= r.size
-	if r.flying {
-		r.flying = false
-		s.flying--
-	}
+	s.land(r)
 	s.account(r)
 	if r.done != nil {
 		close(r.done)
@@ -321,26 +459,19 @@ func (s *sender) account(r *request) {
 
 const reasonsMax = 8
 
-// run sends and receives until ctx ends, or the session of an import is gone. Each turn of the outer loop is one stream.
+// run sends and receives until ctx ends, or the session of an import is gone.
 func (s *sender) run(ctx context.Context) {
 	defer close(s.stopped)
-	backoff := backoffMin
-	for ctx.Err() == nil {
-		before := s.answered
-		err := s.stream(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		if s.answered != before {
-			backoff = backoffMin
-		}
-		if s.fixed && errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
-			break
-		}
-		s.lostStream(err)
-		sleep(ctx, backoff/2+rand.N(backoff/2+1))
-		backoff = min(2*backoff, backoffMax)
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	if !s.fixed {
+		s.wg.Go(func() { s.c.chart.run(ctx) })
 	}
+	s.any.run(ctx)
+	cancel()
+	s.wg.Wait()
 	s.end()
 }
 
@@ -358,30 +489,19 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// lostStream marks what was in flight for another attempt: the stamp makes it harmless.
-func (s *sender) lostStream(err error) {
-	s.mu.Lock()
-	var again []BatchInfo
-	for _, r := range s.open {
-		if !r.finished {
-			r.retryAt = time.Unix(0, 1)
-			s.again = true
-			again = append(again, s.info(r))
-		}
-	}
-	s.mu.Unlock()
-	if hook := s.c.opts.hooks.OnRetry; hook != nil {
-		for _, b := range again {
-			hook(b, err)
-		}
-	}
-}
-
 // end answers everything that is left when the client stops.
 func (s *sender) end() {
 	s.mu.Lock()
 	s.ended = true
-	unsent, sent := s.queue, slices.Clone(s.open)
+	unsent := s.queue
+	var sent []*request
+	for _, r := range s.open {
+		if r.attempts == 0 {
+			unsent = append(unsent, r)
+		} else {
+			sent = append(sent, r)
+		}
+	}
 	s.queue = nil
 	s.makeRoom()
 	s.mu.Unlock()
@@ -393,156 +513,13 @@ func (s *sender) end() {
 	}
 }
 
-// stream opens one stream and pumps until it breaks.
-func (s *sender) stream(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := s.ensureSession(ctx); err != nil {
-		return err
+// ofCluster says of which cluster the session is. One that was restored from a backup and answers at the same address refuses it: its own
+// sessions have the same numbers.
+func (s *sender) ofCluster(ctx context.Context) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session.cluster == "" { // an import's, which its record names
+		return ctx
 	}
-	st, err := s.c.writes.WriteStream(s.c.authorize(ctx), grpc.ForceCodecV2(messages))
-	if err != nil {
-		return err
-	}
-	in := &inbound{answers: make(chan *apiv1.WriteResponse, windowMax+8)} // never blocks: no more answers than open requests
-	go in.receive(st)
-	err = s.pump(ctx, st, in)
-	cancel()
-	if late := s.rest(in); err == nil {
-		err = late
-	}
-	return err
-}
-
-// inbound is what a stream brought: answers, and the reason of its end once they are closed.
-type inbound struct {
-	together atomic.Bool // the server takes requests together
-	answers  chan *apiv1.WriteResponse
-	err      error
-}
-
-func (in *inbound) receive(st apiv1.Write_WriteStreamClient) {
-	defer close(in.answers)
-	if h, err := st.Header(); err == nil {
-		in.together.Store(slices.Equal(h.Get("quipu-together"), []string{"1"}))
-	}
-	for {
-		a, err := st.Recv()
-		if err != nil {
-			in.err = err
-			return
-		}
-		in.answers <- a
-	}
-}
-
-// rest takes the answers that came before the stream broke: what they settle need not travel again. It returns when receive has
-// ended, with the reason.
-func (s *sender) rest(in *inbound) error {
-	for a := range in.answers {
-		if err := s.answers(a); err != nil {
-			for range in.answers { // of a session that is gone
-			}
-			return err
-		}
-	}
-	return in.err
-}
-
-// pump sends what there is to send and takes answers until the stream breaks, which is the only reason for nil.
-func (s *sender) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in *inbound) error {
-	tick := time.NewTicker(max(s.c.opts.linger, time.Millisecond))
-	defer tick.Stop()
-	retry := time.NewTimer(time.Hour)
-	defer retry.Stop()
-	keep := time.NewTicker(s.keepEvery())
-	defer keep.Stop()
-	for {
-		due, err := s.push(st, in.together.Load())
-		switch {
-		case err == io.EOF: // the reason stands on the receiving side
-			return nil
-		case err != nil:
-			return err
-		case !due.IsZero():
-			retry.Reset(max(0, due.Sub(s.c.opts.now())))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case a, ok := <-in.answers:
-			if !ok {
-				return nil
-			}
-			if err := s.answers(a); err != nil {
-				return err
-			}
-			if err := s.ready(in); err != nil { // what waits for their room goes together
-				return err
-			}
-		case <-s.wake:
-		case <-retry.C:
-		case <-tick.C:
-			if s.linger && s.idle() {
-				s.c.sealAll()
-			}
-		case <-keep.C:
-			if err := s.keepAlive(ctx); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// ready takes the answers that are there.
-func (s *sender) ready(in *inbound) error {
-	for range len(in.answers) {
-		a, ok := <-in.answers
-		if !ok {
-			return nil
-		}
-		if err := s.answers(a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// push sends everything that may be sent now and says when the next retry is due.
-func (s *sender) push(st grpc.ClientStream, together bool) (due time.Time, err error) {
-	n := 1
-	if together {
-		n = togetherMax
-	}
-	for {
-		var low uint64
-		s.batch, due, low = s.take(s.batch[:0], n, s.c.opts.now())
-		if len(s.batch) == 0 {
-			return due, nil
-		}
-		sent := 0
-		for _, r := range s.batch {
-			if r.body == nil {
-				r.body, r.batch.dims = r.batch.encode(r.table), nil
-			}
-			if r.attempts == 1 {
-				sent += len(r.body) + stampMin
-			}
-			if hook := s.c.opts.hooks.OnSend; hook != nil {
-				hook(s.info(r))
-			}
-		}
-		s.mu.Lock()
-		session := s.session.id
-		s.stats.BytesSent += int64(sent)
-		s.mu.Unlock()
-		for batch := s.batch; len(batch) > 0; {
-			var m message
-			m, batch = pack(batch, session, low)
-			if err := st.SendMsg(m); err != nil {
-				return due, err
-			}
-		}
-		clear(s.batch)
-	}
+	return metadata.AppendToOutgoingContext(ctx, "quipu-incarnation", fmt.Sprintf("%s/%d", s.session.cluster, s.session.incarnation))
 }

@@ -105,7 +105,7 @@ func (t *Table) seal() error {
 		return nil
 	}
 	if batch := t.cells.drain(&t.gen, &t.remaps); batch != nil {
-		t.c.out.enqueue(&request{table: t.name, batch: batch, observations: batch.observations})
+		t.c.out.enqueue(&request{table: t.name, batch: batch, observations: batch.observations}, false)
 	}
 	if t.cells.full() {
 		t.cells = newCellTable()

@@ -38,28 +38,38 @@ type ran struct {
 
 func newActivity() *activity { return &activity{running: map[uint64]running{}, ran: map[string]*ran{}} }
 
-// begin notes a statement that starts. done is called once, at its end.
-func (a *activity) begin(principal, text string, now time.Time) (done func(now time.Time, rows int64, err error)) {
-	if text == "" { // settings of a connection
-		return func(time.Time, int64, error) {}
-	}
+// shownText is what of a text everybody may see.
+func shownText(text string) string {
 	if len(text) > activityBytesMax {
 		text = strings.ToValidUTF8(text[:activityBytesMax], "")
 	}
 	if strings.Contains(strings.ToLower(text), "password") {
 		text = "(a statement about a password)"
 	}
+	return text
+}
+
+// begin notes a statement that starts, by its shown text, which is empty for the settings of a connection.
+func (a *activity) begin(principal, text string, now time.Time) (id uint64) {
+	if text == "" {
+		return 0
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last++
-	id := a.last
-	a.running[id] = running{principal, text, now}
-	return func(end time.Time, rows int64, err error) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.running, id)
-		a.count(text, rows, end.Sub(now), end, err)
+	a.running[a.last] = running{principal, text, now}
+	return a.last
+}
+
+// end notes that a statement has ended, with the number that begin gave it.
+func (a *activity) end(id uint64, text string, began, now time.Time, rows int64, err error) {
+	if id == 0 {
+		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, id)
+	a.count(text, rows, now.Sub(began), now, err)
 }
 
 func (a *activity) count(text string, rows int64, took time.Duration, now time.Time, err error) {

@@ -74,8 +74,11 @@ func (e *Engine) CopyIn(ctx context.Context, r Request, in io.Reader) (_ *End, e
 	if err != nil {
 		return nil, err
 	}
-	if r.ReadOnly {
+	switch {
+	case r.ReadOnly:
 		return nil, errReadOnly()
+	case s.settings.readOnly():
+		return nil, errReadOnlySetting()
 	}
 	c, f, err := s.copyStatement(st, true)
 	if err != nil {
@@ -180,7 +183,7 @@ func (e *Engine) CopyOut(ctx context.Context, r Request, out io.Writer) (_ *End,
 		return nil, err
 	}
 	w := &copyWriter{f: f, w: bufio.NewWriter(out)}
-	if err := s.within(ctx, func(ctx context.Context) error { return s.run(ctx, q, bound, w, nil) }); err != nil {
+	if err := s.within(ctx, func(ctx context.Context) error { return s.run(ctx, q, bound, w) }); err != nil {
 		return nil, err
 	}
 	w.end.Tag = fmt.Sprintf("COPY %d", w.end.Rows)

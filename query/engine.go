@@ -31,7 +31,7 @@ type Catalog interface {
 // Level is the consistency of a read.
 type Level string
 
-// The levels. On one node they differ in what they wait for only.
+// The levels, whose promises are in docs/consistency.md.
 const (
 	Strict       Level = "strict"
 	Linearizable Level = "linearizable"
@@ -41,9 +41,10 @@ const (
 
 // Read says what a snapshot must hold.
 type Read struct {
-	Shards   []schema.ShardID // nil means all
-	Level    Level
-	MinIndex string // of Session: shard:index, comma separated
+	Shards       []schema.ShardID // nil means all
+	Level        Level
+	MinIndex     string        // of Session: shard:index, comma separated
+	MaxStaleness time.Duration // of Stale: the age that the reader takes; 0 is any
 }
 
 // Source takes snapshots.
@@ -51,11 +52,13 @@ type Source interface {
 	Snapshot(ctx context.Context, r Read) (*Snapshot, error)
 }
 
-// Snapshot is the shards at one instant. Release it.
+// Snapshot is the shards at one instant, or, at the levels below Strict, each of them at an instant of its own. Release it.
 type Snapshot struct {
 	ID      schema.SnapshotID
 	Taken   time.Time
-	Shards  []exec.Shard
+	Steps   [3]time.Duration // of its round: prepare, open, commit
+	Shards  []exec.Shard     // those that were asked for, less the missing ones of Fresh
+	Fresh   *Freshness       // of the level Stale, and nil else
 	Release func()
 }
 
@@ -70,7 +73,28 @@ type Batch struct {
 	Table  *schema.Table
 	Cols   []BatchColumn
 	Counts []int64
-	Events []int64 // Unix milliseconds, one a row; nil: now
+	Events []int64  // Unix milliseconds, one a row; nil: now
+	Times  []uint32 // how many rows of the statement each stands for, which its count holds already; nil: 1 each
+}
+
+// Rows is how many rows of the statement those rows of b stand for; nil means all of b.
+func (b *Batch) Rows(of []uint32) int64 {
+	switch {
+	case of == nil && b.Times == nil:
+		return int64(len(b.Counts))
+	case b.Times == nil:
+		return int64(len(of))
+	}
+	rows := int64(0)
+	if of == nil {
+		for _, n := range b.Times {
+			rows += int64(n)
+		}
+	}
+	for _, row := range of {
+		rows += int64(b.Times[row])
+	}
+	return rows
 }
 
 // BatchColumn is one dimension of a Batch.
@@ -86,6 +110,8 @@ type DDL interface {
 	AlterTable(ctx context.Context, principal string, name schema.Name, c plan.TableChange) error
 	DropTable(ctx context.Context, principal string, name schema.Name, ifExists bool) error
 	TruncateTable(ctx context.Context, principal string, name schema.Name) error
+	// DropWindows ends the windows of a table that start before a time (Unix seconds). From then on observations of theirs are late.
+	DropWindows(ctx context.Context, principal string, name schema.Name, before int64) error
 }
 
 // Rights is what the principal of a request may do.
@@ -103,8 +129,12 @@ type Options struct {
 	Writer  Writer
 	DDL     DDL
 	// Live gives the rows of the tables of schema quipu that a node knows by itself, in the order of their columns; nil: they are empty.
-	Live    func(ctx context.Context, table string) ([][]plan.Value, error)
-	Roles   Roles            // nil: statements about roles are refused
+	Live  func(ctx context.Context, table string) ([][]plan.Value, error)
+	Roles Roles // nil: statements about roles are refused
+	// Directory is roles and rights as the system catalogs show them, as this node knows them now; nil: there is no role.
+	Directory func() catalog.Directory
+	// Sizes is what the tables take; nil, also what it gives: it is not known here.
+	Sizes   func() map[schema.TableID]catalog.Size
 	Now     func() time.Time // default time.Now
 	Version string
 }
@@ -113,6 +143,7 @@ type Options struct {
 type Engine struct {
 	o        Options
 	activity *activity
+	texts    texts
 }
 
 // New makes an engine.
@@ -150,9 +181,14 @@ type End struct {
 	Rows     int64
 	Notices  []Notice
 	Snapshot *schema.SnapshotID
+	Level    Level      // that the snapshot was taken at; empty without one
+	Fresh    *Freshness // of the level Stale, and nil else
 	Age      time.Duration
-	Settings map[string]string
+	Settings map[string]string // that the statement changed
+	Local    map[string]string // that it changed for the rest of the transaction
 	Receipt  string
+
+	read *Snapshot // for EXPLAIN ANALYZE; released
 }
 
 // Notice is what is said beside a result.
@@ -161,7 +197,7 @@ type Notice struct{ Severity, Message, Hint string }
 // Run runs the statements in order, each to its end.
 func (e *Engine) Run(ctx context.Context, r Request, sink Sink) (err error) {
 	defer guard(&err)
-	statements, err := parse(r.SQL)
+	statements, err := e.Parse(r.SQL)
 	if err != nil {
 		return err
 	}
@@ -201,7 +237,10 @@ type session struct {
 	r        Request
 	settings settings
 	changed  map[string]string
-	params   []plan.Type // of a prepared statement
+	local    map[string]string // the same, for the rest of the transaction
+	explains bool              // nothing is to have an effect
+	params   []plan.Type       // of a prepared statement
+	of       *Statement        // that runs; nil: none does
 	now      time.Time
 	given    int64 // rows of the statement that runs
 }
@@ -216,7 +255,7 @@ func (e *Engine) session(r Request) (*session, error) {
 	if r.Writer == nil {
 		r.Writer = e.o.Writer
 	}
-	s := &session{e: e, r: r, now: e.o.Now(), settings: settings{}, changed: map[string]string{}}
+	s := &session{e: e, r: r, now: e.o.Now(), settings: make(settings, len(r.Settings))}
 	for name, value := range r.Settings {
 		if err := s.settings.set(name, value); err != nil {
 			return nil, err
@@ -231,31 +270,19 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	if err != nil {
 		return nil, nil, err
 	}
-	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list(), Roles: s.systemRoles(ctx), Live: s.live(ctx)})
+	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list,
+		Directory: s.e.o.Directory, Sizes: s.e.o.Sizes, Live: s.live(ctx)})
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
 	var rights plan.Rights
 	if s.r.Rights != nil {
 		rights = s.r.Rights
 	}
-	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Rights: rights, Database: s.r.Database,
-		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup}), view, nil
-}
-
-// systemRoles are the roles for the system catalogs. Where they cannot be read now, the catalogs show none.
-func (s *session) systemRoles(ctx context.Context) func() []catalog.Role {
-	return func() (out []catalog.Role) {
-		if s.e.o.Roles == nil {
-			return nil
-		}
-		list, err := s.e.o.Roles.Roles(ctx)
-		if err != nil {
-			return nil
-		}
-		for _, r := range list {
-			out = append(out, catalog.Role{Name: r.Name, Super: r.Superuser, CreateRole: r.Superuser, Login: r.Login, MemberOf: r.MemberOf})
-		}
-		return out
+	set := s.setConfig
+	if s.explains {
+		set = nil
 	}
+	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Rights: rights, Database: s.r.Database,
+		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup, SetSetting: set}), view, nil
 }
 
 // live are the tables of schema quipu that the node fills in.
@@ -291,20 +318,26 @@ func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
 }
 
 // statement runs one statement within its time.
-func (s *session) statement(ctx context.Context, st sql.Statement, sink Sink) error {
-	s.given = 0
-	done := s.e.activity.begin(s.r.Principal, s.r.SQL, s.e.o.Now())
-	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st, sink) })
-	done(s.e.o.Now(), s.given, err)
+func (s *session) statement(ctx context.Context, st *Statement, sink Sink) error {
+	s.given, s.of = 0, st
+	began := s.e.o.Now()
+	id := s.e.activity.begin(s.r.Principal, st.shown, began)
+	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st.Tree, sink) })
+	s.e.activity.end(id, st.shown, began, s.e.o.Now(), s.given, err)
 	return err
+}
+
+// TimedOut is the error of a statement that took longer than it may.
+func TimedOut(after time.Duration) error {
+	return errcode.New(errcode.StatementTimeout, "canceling statement due to statement timeout, which is %v", after).
+		WithHint("SET statement_timeout changes that; 0 is no bound")
 }
 
 // within runs f until statement_timeout.
 func (s *session) within(ctx context.Context, f func(context.Context) error) error {
 	if d := s.settings.duration("statement_timeout"); d > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, errcode.New(errcode.Canceled, "canceling statement due to statement timeout").
-			WithHint("it may take %v; SET statement_timeout changes that", d))
+		ctx, cancel = context.WithTimeoutCause(ctx, d, TimedOut(d))
 		defer cancel()
 	}
 	err := f(ctx)
@@ -320,6 +353,9 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 	if s.r.ReadOnly && changes(st) {
 		return errReadOnly()
 	}
+	if changes(st) && s.settings.readOnly() {
+		return errReadOnlySetting()
+	}
 	if err := s.allowed(st); err != nil {
 		return err
 	}
@@ -332,6 +368,8 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 		return s.insert(ctx, st, sink)
 	case *sql.CreateTable, *sql.AlterTable, *sql.DropTable, *sql.Truncate:
 		return s.ddl(ctx, st, sink)
+	case *sql.Delete:
+		return s.delete(ctx, st, sink)
 	case *sql.Set:
 		return s.set(st, sink)
 	case *sql.Reset:
@@ -342,6 +380,12 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 		return s.roles(ctx, st, sink)
 	case *sql.Copy:
 		return errcode.New(errcode.NotSupported, "COPY needs a stream of data").WithHint("use /v1/copy, the SDK, or quipu import and export")
+	case *sql.Declare, *sql.Fetch, *sql.Close:
+		return errcode.New(errcode.NotSupported, "cursors belong to a connection of PostgreSQL's protocol").
+			WithHint("leave DECLARE and FETCH out: the rows of a result arrive as they are read").At(sql.CharPos(s.r.SQL, st.At()))
+	case *sql.Prepare, *sql.Execute, *sql.Deallocate:
+		return errcode.New(errcode.NotSupported, "prepared statements belong to a connection of PostgreSQL's protocol").
+			WithHint("send the values of $1, $2, … with the request").At(sql.CharPos(s.r.SQL, st.At()))
 	case *sql.Transaction:
 		return errcode.New(errcode.NotSupported, "transactions are not supported: every statement stands alone").
 			WithHint("leave BEGIN and COMMIT out; an INSERT of many rows is one request")
@@ -361,9 +405,13 @@ func errReadOnly() error {
 	return errcode.New(errcode.NotSupported, "this request may only read").WithHint("use POST for statements that change something")
 }
 
+func errReadOnlySetting() error {
+	return errcode.New(errcode.NotSupported, "this session may only read").WithHint("SET default_transaction_read_only = off")
+}
+
 func changes(st sql.Statement) bool {
 	switch st := st.(type) {
-	case *sql.Query, *sql.Show, *sql.Set, *sql.Reset:
+	case *sql.Query, *sql.Show, *sql.Set, *sql.Reset, *sql.Prepare, *sql.Execute, *sql.Deallocate, *sql.Declare, *sql.Fetch, *sql.Close:
 		return false
 	case *sql.Explain:
 		return changes(st.Statement) && st.Analyze
@@ -377,6 +425,9 @@ func changes(st sql.Statement) bool {
 func (s *session) end(sink Sink, end *End) error {
 	if len(s.changed) > 0 {
 		end.Settings = s.changed
+	}
+	if len(s.local) > 0 {
+		end.Local = s.local
 	}
 	s.given = end.Rows
 	return sink.End(end)

@@ -224,6 +224,13 @@ func (w *world) TruncateTable(ctx context.Context, principal string, name schema
 	return w.CreateTable(ctx, principal, t, false)
 }
 
+func (w *world) DropWindows(_ context.Context, _ string, name schema.Name, before int64) error {
+	for _, s := range w.stores {
+		s.Update(func(tx *storage.Tx) { tx.Table(w.tables[name].ID).DropWindows(before) })
+	}
+	return nil
+}
+
 // answer is a sink that keeps everything.
 type answer struct {
 	columns []plan.Column

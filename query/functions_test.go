@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,5 +137,52 @@ func TestAliases(t *testing.T) {
 		for _, alias := range s.Aliases {
 			w.must(strings.Replace(s.Example(), s.Name+"(", strings.ToUpper(alias)+"(", 1))
 		}
+	}
+}
+
+// TestGroupingSets holds that each grouping set gives the bits of a query of its own, for every test, in every mode, and that shards that
+// answer in bytes agree.
+func TestGroupingSets(t *testing.T) {
+	w := examples(t)
+	alone := map[string]plan.Value{}
+	for _, f := range plan.Tests() {
+		if strings.Contains(f.Example, "WHERE") {
+			continue
+		}
+		key := "site"
+		if strings.Contains(f.Example, "FROM admissions") {
+			key = "dept"
+		}
+		record := strings.TrimSuffix(strings.TrimPrefix(f.Example[:strings.Index(f.Example, " FROM ")], "SELECT "), " ")
+		from := f.Example[strings.Index(f.Example, " FROM "):]
+		text := "SELECT GROUPING(" + key + "), " + key + ", to_json(" + record + ")" + from + " GROUP BY ROLLUP (" + key + ")"
+		rows := w.must(text).rows
+		if len(rows) < 3 {
+			t.Fatalf("%s gives %d rows", text, len(rows))
+		}
+		for _, row := range rows {
+			one := "SELECT to_json(" + record + ")" + from
+			if row[0].Int() == 0 {
+				one += " WHERE " + key + " = '" + row[1].Text() + "'"
+			}
+			alone[one] = w.must(one).rows[0][0]
+			if alone[one] != row[2] {
+				t.Errorf("%s\n%v\nbut %s\n%v", text, row[2], one, alone[one])
+			}
+		}
+		for _, mode := range []string{"local", "sums", "margins", "cells"} {
+			a, err := w.run(text, "quipu.force_mode", mode)
+			if err == nil && !slices.EqualFunc(a.rows, rows, func(x, y []plan.Value) bool { return x[2] == y[2] }) {
+				t.Errorf("%s in mode %s: %v, else %v", text, mode, a.rows, rows)
+			}
+		}
+		w.wired(nil)
+		if a := w.must(text); !slices.EqualFunc(a.rows, rows, func(x, y []plan.Value) bool { return x[2] == y[2] }) {
+			t.Errorf("%s over the wire: %v, else %v", text, a.rows, rows)
+		}
+		w.remote = nil
+	}
+	if len(alone) < 60 {
+		t.Errorf("only %d groups were compared", len(alone))
 	}
 }

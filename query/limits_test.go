@@ -131,7 +131,7 @@ func TestStatementTimeout(t *testing.T) {
 	w.late = func(ctx context.Context) { <-ctx.Done(); close(hold) }
 	_, err := w.run("SELECT k, chi2_test(a, b) FROM f GROUP BY k", "statement_timeout", "1ms")
 	<-hold
-	if codeOf(err) != errcode.Canceled || !strings.Contains(err.Error(), "statement timeout") {
+	if codeOf(err) != errcode.StatementTimeout || !strings.Contains(err.Error(), "statement timeout") {
 		t.Errorf("timeout: %v", err)
 	}
 	w.late = func(context.Context) { cancel() }

@@ -4,24 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quipudb/quipu/query/exec"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // plannedMax is how often a query is planned anew because its tables changed under it.
 const plannedMax = 3
 
 func (s *session) query(ctx context.Context, q *sql.Query, sink Sink) error {
-	bound, err := s.bind(ctx, q)
+	bound, err := s.planned(ctx, q)
 	if err != nil {
 		return err
 	}
-	return s.run(ctx, q, bound, sink, nil)
+	return s.run(ctx, q, bound, sink)
 }
 
 func (s *session) bind(ctx context.Context, q *sql.Query) (bound *plan.Query, err error) {
@@ -33,11 +36,11 @@ func (s *session) bind(ctx context.Context, q *sql.Query) (bound *plan.Query, er
 }
 
 // run runs a bound query. Nothing has gone to the sink when a changed table makes it start anew.
-func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink Sink, costs map[*plan.Fragment]*exec.Cost) error {
+func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink Sink) error {
 	for try := 1; ; try++ {
 		end := &End{}
 		out := &once{sink: sink, columns: bound.Columns}
-		err := s.rows(ctx, bound, out, end, costs)
+		err := s.rows(ctx, bound, out, end, nil)
 		if err == nil {
 			if err := out.open(); err != nil {
 				return err
@@ -79,27 +82,40 @@ func (o *once) row(values []plan.Value) error {
 	return o.sink.Row(values[:len(o.columns)])
 }
 
-// rows takes the snapshot that the plan needs and runs the plan on it.
-func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *End, costs map[*plan.Fragment]*exec.Cost) error {
+// rows takes the snapshot that the plan needs and runs the plan on it. m is nil if nobody asks what it takes.
+func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *End, m *measured) error {
 	warned := warnings{}
-	env := &exec.Env{Costs: costs, Warn: warned.add, Options: exec.Options{
+	env := &exec.Env{Warn: warned.add, Options: exec.Options{
 		Parallel: int(s.settings.number("quipu.parallelism")), Memory: exec.NewBudget(s.settings.bytes("quipu.memory_limit"))}}
+	if m != nil {
+		env.Costs, env.Actual = m.costs, m.actual
+	}
 	if shards, any := bound.Shards(); any {
 		if len(bound.Fragments()) > 1 {
 			shards = nil
 		}
-		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: Level(s.settings.get("quipu.read_consistency")), MinIndex: s.settings.get("quipu.min_index")})
+		level := Level(s.settings.get("quipu.read_consistency"))
+		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: level, MinIndex: s.settings.get("quipu.min_index"),
+			MaxStaleness: s.settings.duration("quipu.max_staleness")})
 		if err != nil {
 			return err
 		}
 		defer snap.Release()
 		env.Shards = snap.Shards
-		end.Snapshot, end.Age = &snap.ID, s.e.o.Now().Sub(snap.Taken)
+		end.Snapshot, end.Level, end.Age = &snap.ID, level, s.e.o.Now().Sub(snap.Taken)
+		if end.Fresh = snap.Fresh; end.Fresh != nil {
+			end.Age += end.Fresh.Age()
+			env.Tested = end.Fresh.tested
+		}
+		end.read = snap
 	}
 	if err := env.Run(ctx, bound, out.row); err != nil {
 		return err
 	}
 	end.Notices = warned.notices()
+	if end.Fresh != nil {
+		end.Notices = append(end.Notices, end.Fresh.notices()...)
+	}
 	return nil
 }
 
@@ -134,39 +150,67 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 	if !ok {
 		return errcode.New(errcode.NotSupported, "EXPLAIN is for SELECT").At(sql.CharPos(s.r.SQL, x.Statement.At()))
 	}
-	if x.Format == "json" {
-		return errcode.New(errcode.NotSupported, "EXPLAIN (FORMAT json) is not supported yet").At(sql.CharPos(s.r.SQL, x.Pos))
+	for _, o := range x.Options { // as PostgreSQL
+		if (o.Name == "timing" || o.Name == "wal") && x.On(o.Name, false) && !x.Analyze {
+			return errcode.New(errcode.InvalidOption, "EXPLAIN option %s requires ANALYZE", strings.ToUpper(o.Name)).At(sql.CharPos(s.r.SQL, o.Pos))
+		}
 	}
+	s.explains = true
+	began := s.e.o.Now()
 	bound, err := s.bind(ctx, q)
 	if err != nil {
 		return err
 	}
-	costs := map[*plan.Fragment]*exec.Cost{}
-	note := func(*plan.Fragment) []string { return nil }
+	planned := s.e.o.Now()
 	end := &End{Tag: "EXPLAIN"}
-	var tail []string
+	shown := plan.Shown{Verbose: x.Verbose}
+	timing, summary := x.On("timing", true), x.On("summary", x.Analyze)
+	var rows int64
 	if x.Analyze {
-		out := &once{sink: discard{}, columns: bound.Columns}
-		began := s.e.o.Now()
-		if err := s.rows(ctx, bound, out, end, costs); err != nil {
+		if rows, err = s.analyze(ctx, bound, end, &shown, timing); err != nil {
 			return err
 		}
-		note = func(f *plan.Fragment) []string {
-			if c := costs[f]; c != nil {
-				return c.Lines()
+	}
+	ran := s.e.o.Now()
+	var text []string
+	var facts plan.Facts
+	if x.On("settings", false) {
+		set := plan.Facts{}
+		for _, k := range s.settings.list() {
+			if k.Value != k.Default {
+				set = append(set, plan.Fact{Key: k.Name, Value: k.Value})
+				text = append(text, "Setting "+k.Name+": "+k.Value)
 			}
-			return nil
 		}
-		tail = append(tail, fmt.Sprintf("Rows: %d", out.rows), fmt.Sprintf("Time: %.3f ms", float64(s.e.o.Now().Sub(began).Microseconds())/1000))
-		if end.Snapshot != nil {
-			tail = append(tail, "Snapshot: "+end.Snapshot.String())
+		facts = append(facts, plan.Fact{Key: "Settings", Value: set})
+	}
+	if summary {
+		facts = append(facts, plan.Fact{Key: "Planning Time", Value: ms(planned.Sub(began))})
+		if x.Analyze {
+			text = append(text, fmt.Sprintf("Rows: %d", rows))
+			facts = append(facts, plan.Fact{Key: "Execution Time", Value: ms(ran.Sub(planned))})
+		}
+		text = append(text, fmt.Sprintf("Planning time: %.3f ms", ms(planned.Sub(began))))
+		if x.Analyze {
+			text = append(text, fmt.Sprintf("Execution time: %.3f ms", ms(ran.Sub(planned))))
+			text, facts = append(text, end.readLines(timing)...), append(facts, end.readFacts(timing)...)
 		}
 	}
-	if err := sink.Columns(explainColumns); err != nil {
+	columns, lines := explainColumns(x), append(plan.Explain(bound, shown), text...)
+	if x.Format == "json" {
+		whole, err := plan.ExplainJSON(bound, shown, facts)
+		if err != nil {
+			return err
+		}
+		lines = []string{whole}
+	}
+	if err := sink.Columns(columns); err != nil {
 		return err
 	}
-	for _, line := range append(plan.Explain(bound, note), tail...) {
-		if err := sink.Row([]plan.Value{plan.TextValue(line)}); err != nil {
+	for _, line := range lines {
+		v := plan.TextValue(line)
+		v.Type = columns[0].Type
+		if err := sink.Row([]plan.Value{v}); err != nil {
 			return err
 		}
 		end.Rows++
@@ -174,7 +218,83 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 	return s.end(sink, end)
 }
 
-var explainColumns = []plan.Column{{Name: "QUERY PLAN", Type: plan.Text}}
+// analyze runs a query for what it takes.
+func (s *session) analyze(ctx context.Context, bound *plan.Query, end *End, shown *plan.Shown, timing bool) (rows int64, err error) {
+	m := &measured{costs: map[*plan.Fragment]*exec.Cost{}, actual: map[plan.Node]*exec.Actual{}}
+	out := &once{sink: discard{}, columns: bound.Columns}
+	if err := s.rows(ctx, bound, out, end, m); err != nil {
+		return 0, err
+	}
+	shown.Actual = func(n plan.Node) (rows, loops int64) {
+		if a := m.actual[n]; a != nil {
+			return a.Rows, a.Loops
+		}
+		return 0, 0
+	}
+	shown.Costs = func(f *plan.Fragment) []string {
+		if c := m.costs[f]; c != nil {
+			return c.Lines(timing)
+		}
+		return nil
+	}
+	shown.CostFacts = func(f *plan.Fragment) []plan.Fact {
+		if c := m.costs[f]; c != nil {
+			return c.Facts(timing)
+		}
+		return nil
+	}
+	return out.rows, nil
+}
+
+// measured is what a run took.
+type measured struct {
+	costs  map[*plan.Fragment]*exec.Cost
+	actual map[plan.Node]*exec.Actual
+}
+
+// readLines are what EXPLAIN ANALYZE says of the snapshot: its instant, the steps of its round, and where each shard was read.
+func (e *End) readLines(timing bool) (out []string) {
+	if e.read == nil {
+		return nil
+	}
+	out = append(out, "Snapshot: "+e.Snapshot.String(), "Level: "+string(e.Level))
+	if e.read.ID.Round != 0 && timing {
+		t := e.read.Steps
+		out = append(out, fmt.Sprintf("Round: %.3f ms prepare, %.3f ms open, %.3f ms commit", ms(t[0]), ms(t[1]), ms(t[2])))
+	}
+	at := map[string][]schema.ShardID{}
+	for _, s := range e.read.Shards {
+		at[s.Node] = append(at[s.Node], s.ID)
+	}
+	for _, node := range slices.Sorted(maps.Keys(at)) {
+		if node != "" {
+			out = append(out, fmt.Sprintf("Node %s: shards %v", node, at[node]))
+		}
+	}
+	return out
+}
+
+// readFacts are the same for FORMAT json.
+func (e *End) readFacts(timing bool) (out plan.Facts) {
+	if e.read == nil {
+		return nil
+	}
+	out = plan.Facts{{Key: "Snapshot", Value: e.Snapshot.String()}, {Key: "Level", Value: string(e.Level)}}
+	if e.read.ID.Round != 0 && timing {
+		t := e.read.Steps
+		out = append(out, plan.Fact{Key: "Round", Value: plan.Facts{{Key: "Prepare Time", Value: ms(t[0])}, {Key: "Open Time", Value: ms(t[1])}, {Key: "Commit Time", Value: ms(t[2])}}})
+	}
+	return out
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func explainColumns(x *sql.Explain) []plan.Column {
+	if x.Format == "json" {
+		return []plan.Column{{Name: "QUERY PLAN", Type: plan.JSON}}
+	}
+	return []plan.Column{{Name: "QUERY PLAN", Type: plan.Text}}
+}
 
 type discard struct{}
 

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/quipudb/quipu/query/plan"
@@ -61,6 +62,32 @@ func (s *session) ddl(ctx context.Context, st sql.Statement, sink Sink) error {
 		return err
 	}
 	return s.done(sink, tag)
+}
+
+// delete ends the windows of a table before a time. The number of rows that it tells is that of a read just before.
+func (s *session) delete(ctx context.Context, st *sql.Delete, sink Sink) error {
+	var d *plan.Delete
+	err := s.bound(ctx, func(b *plan.Binder) (err error) {
+		d, err = b.Delete(st)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rows := int64(0)
+	count := rowSink(func(row []plan.Value) error { rows = row[0].Int(); return nil })
+	if err := s.rows(ctx, d.Count, &once{sink: count, columns: d.Count.Columns}, &End{}, nil); err != nil {
+		return err
+	}
+	if d.Before > math.MinInt64 {
+		if err := s.e.o.DDL.DropWindows(ctx, s.r.Principal, d.Table.Name, d.Before); err != nil {
+			return s.at1(err, st.Where.At())
+		}
+	}
+	if err := sink.Columns(nil); err != nil {
+		return err
+	}
+	return s.end(sink, &End{Tag: fmt.Sprintf("DELETE %d", rows), Rows: rows})
 }
 
 // at1 gives an error without a place the place pos.

@@ -15,6 +15,7 @@ import (
 	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/pgwire"
+	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -45,7 +46,59 @@ func (d directory) TableByID(id schema.TableID) *schema.Table {
 func (d directory) Time() int64 { return d.LogTime }
 
 func (n *Node) newControl() *access.Control {
-	return access.New(func() access.Directory { return directory{n.machine.View()} }, access.Options{Now: n.cfg.Now})
+	return access.New(func() access.Directory { return directory{n.machine.View()} }, access.Options{Now: n.cfg.Now, Heard: n.heard, Unheard: n.unheard})
+}
+
+// keepAsking waits until the view here has been the newest one, once. The only node of a cluster has nobody to hear from.
+func (n *Node) keepAsking(ctx context.Context) {
+	for !n.heard() {
+		bounded, cancel := context.WithTimeout(ctx, joinWait)
+		err := n.Refresh(bounded)
+		cancel()
+		if err == nil {
+			close(n.newest)
+			return
+		}
+		n.cfg.Logger.Debug("nothing is heard of the meta group", "err", err)
+		if pause(ctx, hearPause) != nil {
+			return
+		}
+	}
+}
+
+const hearPause = 100 * time.Millisecond
+
+// heard reports whether the view here has been the newest one since the start.
+func (n *Node) heard() bool {
+	select {
+	case <-n.newest:
+		return true
+	default:
+		return false
+	}
+}
+
+// hearMax is how long the doors of a node stay shut until it has heard from the others; then it serves what it can without them.
+const hearMax = 10 * time.Second
+
+// hearFirst waits until the view here has been the newest one, or for hearMax: a node that says that it serves should not refuse the first caller.
+func (n *Node) hearFirst(ctx context.Context) {
+	late := time.NewTimer(hearMax)
+	defer late.Stop()
+	select {
+	case <-n.newest:
+	case <-late.C:
+		n.cfg.Logger.Warn("the node serves without having reached the leader of the meta group; it lets nobody in before it has, unless it knows of a role")
+	case <-ctx.Done():
+	}
+}
+
+// unheard is how long the roles and grants here may have missed changes.
+func (n *Node) unheard() time.Duration {
+	if r := n.replica(transport.Meta); r != nil {
+		return r.Unheard()
+	}
+	return 0 // nobody is served before the groups are open
 }
 
 // roleTries is how often a change of a role starts anew because another one was faster.

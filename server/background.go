@@ -33,7 +33,7 @@ func (n *Node) followLed(ctx context.Context) error {
 func (n *Node) eachLed(ctx context.Context, f func(*shard) error) error {
 	var errs []error
 	for _, s := range n.led() {
-		if err := f(s); err != nil && !errors.Is(err, errNotLeader) && ctx.Err() == nil {
+		if err := f(s); err != nil && codeOf(err) != errcode.NotLeader && ctx.Err() == nil {
 			errs = append(errs, fmt.Errorf("shard %d: %w", s.id, err))
 		}
 	}
@@ -110,9 +110,7 @@ func (n *Node) dropOldWindows(ctx context.Context) error {
 		if t.Retention == 0 || t.Window == 0 {
 			continue
 		}
-		// Log time moves an hour at most with one entry: a clock that is wrong for a moment drops nothing that it should not.
-		now := min(n.cfg.Now().UnixMilli(), v.LogTime)
-		before := t.Bucket(now - t.Retention.Milliseconds())
+		before := t.Bucket(n.windowTime() - t.Retention.Milliseconds())
 		cutoff, ok := v.Cutoff(t.ID)
 		if !ok || cutoff < before {
 			r, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before})
@@ -127,6 +125,10 @@ func (n *Node) dropOldWindows(ctx context.Context) error {
 	}
 	return n.everywhere(ctx, moved)
 }
+
+// windowTime is the time by which windows end, in Unix milliseconds. Log time moves an hour at most with one entry: a clock that is wrong for a
+// moment drops nothing that it should not.
+func (n *Node) windowTime() int64 { return min(n.cfg.Now().UnixMilli(), n.view().LogTime) }
 
 // disk watches the free space of the data directory, so that asking costs nothing.
 type disk struct {

@@ -55,8 +55,7 @@ func readBook(dir string) (*book, error) {
 		return nil, fmt.Errorf("server: %s is damaged: %w", path, err)
 	}
 	if b.text.Format != formatVersion || b.text.Groups == nil || b.text.Nodes == nil {
-		return nil, fmt.Errorf("server: %s says format %d; this program reads format %d and changes nothing (use the release that wrote it, or a newer one)",
-			path, b.text.Format, formatVersion)
+		return nil, otherFormat(path, b.text.Format)
 	}
 	return b, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
@@ -122,4 +123,23 @@ func (n *Node) TruncateTable(ctx context.Context, principal string, name schema.
 		return nil, err
 	}
 	return r.Table, n.everywhere(ctx, r.Index)
+}
+
+// DropWindows ends the windows of a table that start before a time (Unix seconds), and returns when every shard has done so. The window of
+// the present stays: its observations would be late.
+func (n *Node) DropWindows(ctx context.Context, name schema.Name, before int64) error {
+	t, err := n.Table(ctx, name)
+	if err != nil {
+		return err
+	}
+	if present := t.Bucket(n.windowTime()); t.Window > 0 && before > present {
+		start := time.Unix(present, 0).UTC().Format("2006-01-02 15:04:05Z")
+		return errcode.New(errcode.Invalid, "the window of %s that began at %s is still written to, and cannot end yet", t.Name, start).
+			WithHint("leave it: ts < '%s'; TRUNCATE empties the table", start)
+	}
+	r, err := n.metaCommand(ctx, &command.DropWindows{ID: t.ID, Before: before})
+	if err != nil {
+		return err
+	}
+	return n.everywhere(ctx, r.Index)
 }

@@ -30,6 +30,9 @@ type cluster struct {
 	dir   string
 	nodes map[string]*Node
 	now   func() time.Time // nil: that of the bubble
+
+	shards int                            // 3 if zero
+	tune   func(name string, cfg *Config) // changes the configuration of a node; nil: nothing
 }
 
 func newCluster(t *testing.T, names ...string) *cluster { return newClusterAt(t, nil, names...) }
@@ -44,10 +47,17 @@ func newClusterAt(t *testing.T, now func() time.Time, names ...string) *cluster 
 }
 
 func (c *cluster) config(name string) Config {
-	return Config{DataDir: filepath.Join(c.dir, name), Shards: 3, CellMemory: 64 << 20, DiskFree: -1, Now: c.now,
+	cfg := Config{DataDir: filepath.Join(c.dir, name), Shards: 3, CellMemory: 64 << 20, DiskFree: -1, Now: c.now,
 		Halt: func(err error) { c.t.Logf("%s halts: %v", name, err) },
 		Peer: Peer{Listen: name, ListenFunc: c.net.Listen, DialFunc: c.net.Dialer(name), Every: time.Second,
 			Placement: placement.Options{SteadyMin: 2 * time.Second, SilentMax: 5 * time.Second, ReplaceWait: 20 * time.Second, LeadMin: 10 * time.Second}}}
+	if c.shards != 0 {
+		cfg.Shards = c.shards
+	}
+	if c.tune != nil {
+		c.tune(name, &cfg)
+	}
+	return cfg
 }
 
 // start opens a node. The first one, a, founds the cluster; the others join at it.
@@ -118,7 +128,12 @@ func (c *cluster) wait(what string, ok func() bool) {
 	c.t.Fatalf("waited in vain until %s", what)
 }
 
-func (c *cluster) groups() []transport.Group { return []transport.Group{0, 1, 2, 3} }
+func (c *cluster) groups() (all []transport.Group) {
+	for g := range c.config("a").Shards + 1 {
+		all = append(all, transport.Group(g))
+	}
+	return all
+}
 
 // leader is the node that leads a group, or nil.
 func (c *cluster) leader(g transport.Group) *Node {
@@ -204,7 +219,7 @@ func dump(t *testing.T, store *storage.Store) string {
 		for _, seg := range view.Segments(storage.Filter{}, 1) {
 			err := seg.Scan(t.Context(), []int{0, 1}, func(c *storage.Chunk) error {
 				for i := range c.Len {
-					lines = append(lines, fmt.Sprint(c.Window, view.Value(0, c.Codes[0][i]), view.Value(1, c.Codes[1][i]), c.Counts[i]))
+					lines = append(lines, fmt.Sprint(c.Window, view.Value(0, c.Codes(0)[i]), view.Value(1, c.Codes(1)[i]), c.Counts[i]))
 				}
 				return nil
 			})
@@ -241,6 +256,27 @@ func TestNodesJoinAndEveryGroupGetsThreeVoters(t *testing.T) {
 	})
 }
 
+// With the settings as they ship the nodes of a young cluster lead about as many groups each within two minutes, and its founder not all.
+func TestYoungClusterIsLedByAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}, tune: func(_ string, cfg *Config) {
+			cfg.Peer.Every, cfg.Peer.Placement = 0, placement.Options{}
+		}}
+		for _, name := range []string{"a", "b", "c"} {
+			c.start(name)
+		}
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		c.wait("each node leads one or two of four groups", func() bool {
+			leads := map[*Node]int{}
+			for _, g := range c.groups() {
+				leads[c.leader(g)]++
+			}
+			return leads[nil] == 0 && len(leads) == 3
+		})
+	})
+}
+
 func TestClusterGoesOnWithoutItsFounder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, "a", "b", "c")
@@ -261,6 +297,19 @@ func TestClusterGoesOnWithoutItsFounder(t *testing.T) {
 		c.start("a")
 		c.waitEqual()
 		c.waitVoters("a", "b", "c")
+	})
+}
+
+// A node may join between the controller's questions and its plan.
+func TestControllerPlansForNodesThatItHasNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a")
+		defer c.stopAll()
+		c.wait("a is on record", func() bool { return len(c.nodes["a"].view().Nodes()) == 1 })
+		s := (&controller{n: c.nodes["a"], nodes: map[string]*heard{}}).state()
+		if len(s.Nodes) != 1 || s.Nodes[0].ID != c.nodes["a"].id.Node || s.Nodes[0].Silent != 0 || s.Nodes[0].Steady != 0 {
+			t.Errorf("nodes %+v", s.Nodes)
+		}
 	})
 }
 

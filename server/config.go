@@ -13,9 +13,12 @@ import (
 	"net"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"golang.org/x/sys/unix"
 
 	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/transport"
 )
 
@@ -26,6 +29,9 @@ type Config struct {
 	CellMemory int64 // bytes for cells, dictionaries and sessions. Default a quarter of the machine's memory
 	DiskFree   int64 // bytes below which writes are refused. Default 512 MiB; negative: no bound
 
+	Disk    replica.Disk // for the groups' logs and states. Default the operating system's
+	LogKeep uint64       // entries of a group's log that stay behind a compaction, for replicas that lag. Default about 256 MiB of them
+
 	Peer Peer // how other nodes reach this one, and it them
 
 	// TLS of gRPC, HTTP and the PostgreSQL wire, files in PEM form; both or none. They are read again when they change.
@@ -33,6 +39,7 @@ type Config struct {
 	// A first role, made when the node starts and there is none; both or none.
 	Admin, AdminPassword string
 
+	Load   func() Load      // how busy the machine is, for the choice of who serves reads. Default what Linux says
 	Now    func() time.Time // default time.Now
 	Halt   func(error)      // called once when the node can no longer keep its promises; the node stops serving by itself
 	Logger *slog.Logger     // default: discard
@@ -53,6 +60,8 @@ type Peer struct {
 
 	ListenFunc func(address string) (net.Listener, error)                  // default TCP
 	DialFunc   func(ctx context.Context, address string) (net.Conn, error) // default TCP
+	RaftFunc   func(g transport.Group, t raft.Transport) raft.Transport    // stands before a group's transport; default nothing does
+	RoundFunc  func(rounds.Participant) rounds.Participant                 // stands before a leader that rounds ask, the same one each time; default nothing does
 }
 
 const (
@@ -75,6 +84,9 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("server: a cluster has 1 to %d shards, not %d", shardsMax, c.Shards)
 	}
 	c.CellMemory = c.MemoryBudget()
+	if c.Disk == nil {
+		c.Disk = replica.Files{}
+	}
 	if c.CellMemory < cellMemoryMin {
 		return c, fmt.Errorf("server: %d bytes of cell memory are less than the least of %d", c.CellMemory, cellMemoryMin)
 	}

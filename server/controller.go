@@ -14,10 +14,9 @@ import (
 // controller keeps replicas and leaders where they should be. Every node has one; that of the meta leader acts. What it knows lives with
 // its leadership: a new one has heard from nobody yet, and so moves nothing until nodes have been steady under its own eyes.
 type controller struct {
-	n     *Node
-	nodes map[string]*heard
-	// Replicas of groups that do not have them as members, and in how many looks in a row; they are deleted after strayLooks.
-	strays map[replicaKey]int
+	n      *Node
+	nodes  map[string]*heard
+	strays map[replicaKey]time.Time // replicas of groups that do not have them as members, and since when; they are deleted after strayLooks
 	failed map[replicaKey]time.Time // on which an action failed
 }
 
@@ -34,55 +33,59 @@ type replicaKey struct {
 }
 
 const (
-	strayLooks = 3
+	strayLooks = 3 // times of a look that a replica is a stray for before it is deleted
+	soon       = 4 // a look comes so many times sooner when the last one has changed something
 	failedFor  = 30 * time.Second
 	lagMax     = 1_000 // entries that a replica may be behind and count as caught up
 )
 
-// control runs while the node does.
+// control runs while the node does. A look that has changed something is followed by the next one soon: a move is a row of steps, each of which
+// waits for what the last one has brought about.
 func (n *Node) control(ctx context.Context) {
-	t := time.NewTicker(n.cfg.Peer.Every)
-	defer t.Stop()
 	c := &controller{n: n}
 	for {
-		if _, err := n.meta.Leading(); err == nil {
-			c.look(ctx)
-		} else {
+		began, next := time.Now(), n.cfg.Peer.Every
+		if _, err := n.meta.Leading(); err != nil {
 			c.nodes = nil
+		} else if c.look(ctx) {
+			next /= soon
 		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		if pause(ctx, next-time.Since(began)) != nil {
 			return
 		}
 	}
 }
 
-// look asks every node, plans, and takes one step for each group that needs one.
-func (c *controller) look(ctx context.Context) {
+// look asks every node, plans, and takes one step for each group that needs one. It says whether all steps that it took have succeeded, one at
+// least.
+func (c *controller) look(ctx context.Context) (changed bool) {
 	v := c.n.machine.View()
 	nodes := v.Nodes()
 	if c.nodes == nil {
-		c.nodes, c.strays, c.failed = map[string]*heard{}, map[replicaKey]int{}, map[replicaKey]time.Time{}
+		c.nodes, c.strays, c.failed = map[string]*heard{}, map[replicaKey]time.Time{}, map[replicaKey]time.Time{}
 	}
 	if len(nodes) < 2 {
-		return
+		return false
 	}
 	c.ask(ctx, nodes)
 	state := c.state()
 	c.record(ctx, state)
 	c.unstick(ctx, state)
-	for _, a := range placement.Plan(state, c.n.cfg.Peer.Placement) {
+	plan := placement.Plan(state, c.n.cfg.Peer.Placement)
+	changed = len(plan) > 0
+	for _, a := range plan {
 		if a.Kind == placement.Remove && a.Group == uint32(transport.Meta) && v.NodeState(a.Node) == command.NodeDraining {
 			a.Kind = placement.Demote
 		}
 		c.n.cfg.Logger.Info("placement", "group", transport.Group(a.Group).String(), "action", a.Kind.String(), "node", a.Node, "why", a.Why)
 		if err := c.n.change(ctx, a); err != nil && ctx.Err() == nil {
+			changed = false
 			c.failed[replicaKey{a.Node, a.Group}] = c.n.cfg.Now()
 			c.n.cfg.Logger.Warn("placement failed", "group", transport.Group(a.Group).String(), "action", a.Kind.String(), "node", a.Node, "err", err)
 		}
 	}
 	c.tidy(ctx, state)
+	return changed
 }
 
 // ask has every node report. One that does not within the time of a look was not heard.
@@ -129,12 +132,16 @@ func (c *controller) silentMax() time.Duration {
 	return 15 * time.Second
 }
 
-// state is what the reports say, as placement wants it.
+// state is what the reports say, as placement wants it. A node that joined after they were asked for counts as heard just now: left out, it
+// would be taken for gone.
 func (c *controller) state() placement.State {
 	v, now := c.n.machine.View(), c.n.cfg.Now()
 	var s placement.State
 	for _, node := range v.Nodes() {
 		h := c.nodes[node.ID]
+		if h == nil {
+			h = &heard{first: now, last: now}
+		}
 		state := v.NodeState(node.ID)
 		s.Nodes = append(s.Nodes, placement.Node{ID: node.ID, Silent: now.Sub(h.last), Steady: h.last.Sub(h.first),
 			Drain: state == command.NodeDraining, Removed: state == command.NodeRemoved})
@@ -275,7 +282,7 @@ func (c *controller) unstick(ctx context.Context, s placement.State) {
 
 // tidy ends replicas that their groups have gone on without, and opens again those of learners that have none.
 func (c *controller) tidy(ctx context.Context, s placement.State) {
-	strays := map[replicaKey]int{}
+	strays, now := map[replicaKey]time.Time{}, c.n.cfg.Now()
 	for _, g := range s.Groups {
 		if g.Leader == "" || g.ID == uint32(transport.Meta) {
 			continue
@@ -285,13 +292,18 @@ func (c *controller) tidy(ctx context.Context, s placement.State) {
 			members[r.Node] = r.Role
 		}
 		for node, h := range c.nodes { // any order: each is by itself
+			if c.n.machine.View().NodeState(node) == command.NodeRemoved {
+				continue // what it had is its own affair
+			}
 			_, isMember := members[node]
 			has := h.group(transport.Group(g.ID)) != nil
 			k := replicaKey{node, g.ID}
 			switch {
 			case has && !isMember:
-				strays[k] = c.strays[k] + 1
-				if strays[k] >= strayLooks {
+				if strays[k] = c.strays[k]; strays[k].IsZero() {
+					strays[k] = now
+				}
+				if now.Sub(strays[k]) >= (strayLooks-1)*c.n.cfg.Peer.Every {
 					c.n.warn(ctx, "a replica that its group has gone on without could not be deleted", c.n.peers.CloseMember(ctx, node, transport.Group(g.ID)))
 				}
 			case !has && isMember && members[node] == placement.Learner && h.report != nil:

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -98,8 +97,8 @@ func (n *Node) openMember(g transport.Group) error {
 	if int(id) >= n.id.Shards {
 		return errcode.New(errcode.Internal, "there is no shard %d", id)
 	}
-	n.lifeMu.Lock()
-	defer n.lifeMu.Unlock()
+	n.making <- struct{}{}
+	defer func() { <-n.making }()
 	if n.local(id) != nil {
 		return nil
 	}
@@ -109,7 +108,7 @@ func (n *Node) openMember(g transport.Group) error {
 	if holds, mayBeEmpty := n.book.holds(g); holds && !mayBeEmpty {
 		return errcode.New(errcode.Conflict, "node %s was a member of group %s and has lost its replica: it must be removed from the group first", n.id.Node, g)
 	}
-	if err := os.RemoveAll(filepath.Join(n.cfg.DataDir, shardDir(id))); err != nil { // what an earlier membership may have left
+	if err := n.cfg.Disk.RemoveAll(filepath.Join(n.cfg.DataDir, shardDir(id))); err != nil { // what an earlier membership may have left
 		return err
 	}
 	if err := n.book.set(g, fresh); err != nil {
@@ -123,8 +122,8 @@ func (n *Node) closeMember(g transport.Group) error {
 	if g == transport.Meta {
 		return errcode.New(errcode.NotSupported, "a node keeps its replica of the meta group")
 	}
-	n.lifeMu.Lock()
-	defer n.lifeMu.Unlock()
+	n.making <- struct{}{}
+	defer func() { <-n.making }()
 	id := schema.ShardID(g - 1)
 	s := n.local(id)
 	if s == nil {
@@ -144,7 +143,7 @@ func (n *Node) forget(id schema.ShardID) error {
 	if err := errors.Join(n.book.complete(n.id.Shards), n.book.drop(transport.Shard(id))); err != nil {
 		return err
 	}
-	return os.RemoveAll(filepath.Join(n.cfg.DataDir, shardDir(id)))
+	return n.cfg.Disk.RemoveAll(filepath.Join(n.cfg.DataDir, shardDir(id)))
 }
 
 // settle writes down which new replicas have heard from their groups: from then on they must not be empty. It comes before any report that

@@ -26,23 +26,25 @@ var _ peer.Host = host{}
 // Node is this node's id.
 func (h host) Node() string { return h.n.id.Node }
 
+// Interrupt ends what a connection of PostgreSQL's protocol runs here.
+func (h host) Interrupt(process uint32, key []byte) {
+	if w := h.n.wire.Load(); w != nil {
+		w.Interrupt(process, key)
+	}
+}
+
 // Take reads shards at one instant, for a node that does not lead the meta group.
 func (h host) Take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
 	return h.n.takeHere(ctx, shards)
 }
 
-// takeHere reads shards by a round of this node. A node that does not lead the meta group says who does; that a shard has no leader is another
-// matter, and no reason to look for another leader of the meta group.
+// takeHere reads shards by a round of this node. A node that does not lead the meta group says who does. That a shard has no leader is
+// UNAVAILABLE and not NOT_LEADER: no reason to look for another leader of the meta group.
 func (n *Node) takeHere(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
 	if _, err := n.meta.Leading(); err != nil {
 		return nil, &peer.NotLeader{Leader: n.meta.Leader(), Err: errcode.New(errcode.NotLeader, "node %s does not lead the meta group: %w", n.id.Node, err)}
 	}
-	cut, err := n.rounds.Take(ctx, shards)
-	if errors.Is(err, errUnavailable) {
-		e := errcode.From(err)
-		return nil, errcode.New(e.Code, "%s", e.Message).After(e.RetryAfter)
-	}
-	return cut, err
+	return n.rounds.Take(ctx, shards)
 }
 
 // Shard finds a shard that has a replica here.
@@ -81,8 +83,12 @@ func (h hostShard) Command(ctx context.Context, c command.Command) (any, error) 
 // take reads shards at one instant: of one shard its leader does, of several the leader of the meta group. A failed try has shown nothing to
 // anybody, so it is made again for as long as an election takes.
 func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
+	if !n.several.Load() { // a function call
+		cut, err := n.rounds.Take(ctx, shards)
+		return cut, unled(err, shards...)
+	}
 	var cut *rounds.Cut
-	err := n.persist(ctx, func() (err error) {
+	err := n.persist(ctx, reading(shards), func(ctx context.Context) (err error) {
 		if len(shards) == 1 {
 			if cut, err = n.rounds.Take(ctx, shards); passing(err) {
 				n.notLed(shards[0], err)
@@ -99,33 +105,23 @@ func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, 
 			})
 		return err
 	})
-	return cut, err
+	return cut, unled(err, shards...)
 }
 
-// persist tries again what failed because a leader has changed or cannot be reached, for as long as an election takes. What it tries must be
-// harmless twice. The only node of a cluster has nobody else to try.
-func (n *Node) persist(ctx context.Context, try func() error) error {
-	err := try()
-	if err == nil || !n.several.Load() {
+// unled names the shards in the error of a request that nobody took: to whoever asks for data it is of no use that another node may lead.
+func unled(err error, shards ...schema.ShardID) error {
+	if _, none := errors.AsType[*leaderless](err); none {
+		return errcode.New(errcode.Unavailable, "%s cannot be read at one instant: %w", rounds.Names(shards), err).
+			WithHint("most voters of the meta group may be away; reads of one shard go on, SET quipu.read_consistency = linearizable reads each shard for itself").
+			After(200 * time.Millisecond)
+	}
+	if codeOf(err) != errcode.NotLeader {
 		return err
 	}
-	for until := time.Now().Add(leaderTimeouts * n.cfg.Peer.Timeout); passing(err) && time.Now().Before(until); {
-		if pause(ctx, leaderPause) != nil {
-			return err
-		}
-		if err = try(); err == nil {
-			return nil
-		}
-	}
-	return err
+	return errcode.New(errcode.Unavailable, "%s: no leader can be reached: %w", rounds.Names(shards), err).
+		WithHint("most of the shard's voters may be away; other shards go on, and SET quipu.read_consistency = stale reads what is left").
+		After(200 * time.Millisecond)
 }
-
-// passing says that an error may go away when another node leads.
-func passing(err error) bool {
-	return errors.Is(err, errNotLeader) || errors.Is(err, errUnavailable)
-}
-
-var errUnavailable = errcode.New(errcode.Unavailable, "") // for errors.Is
 
 // notLed takes in that a shard was not led, or not to be reached, where this node thought: it asks around the next time, or goes where it was
 // told to. With a replica of the shard it knows better.
@@ -174,7 +170,7 @@ func (d *delivery) Counted() (replica.Outcome, bool) { return d.first.Counted() 
 // Wait gives the part's answer.
 func (d *delivery) Wait(ctx context.Context) (out replica.Outcome, err error) {
 	pending := d.first
-	err = d.n.persist(ctx, func() error {
+	err = d.n.persist(ctx, errand{what: "write", group: transport.Shard(d.shard)}, func(ctx context.Context) error {
 		if pending == nil {
 			pending = d.n.send(ctx, d.shard, d.part)
 		}
@@ -184,7 +180,7 @@ func (d *delivery) Wait(ctx context.Context) (out replica.Outcome, err error) {
 		pending = nil
 		return err
 	})
-	return out, err
+	return out, unled(err, d.shard)
 }
 
 // send proposes a part at the node that leads its shard now, as far as this one knows.
@@ -222,6 +218,9 @@ func (n *Node) Command(ctx context.Context, id schema.ShardID, c command.Command
 
 // participant is who speaks for a shard in a snapshot round.
 func (n *Node) participant(id schema.ShardID) (rounds.Participant, error) {
+	if r := n.replica(transport.Shard(id)); r != nil && r.Leader() == n.id.Node {
+		return n.here, nil // it refuses what it does not lead
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Peer.Timeout)
 	defer cancel()
 	switch node := n.leader(ctx, transport.Shard(id)); {

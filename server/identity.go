@@ -15,7 +15,16 @@ import (
 )
 
 // formatVersion of a data directory. docs/format/node.md says what it means.
-const formatVersion = 1
+const formatVersion = 2
+
+// otherFormat is the error for a directory of another format than ours.
+func otherFormat(path string, format int) error {
+	use := "the release that wrote it"
+	if format > formatVersion {
+		use += ", or a newer one"
+	}
+	return fmt.Errorf("server: %s says format %d; this program reads format %d and changes nothing (use %s)", path, format, formatVersion, use)
+}
 
 // identity is node.json: who the node is and which cluster it belongs to.
 type identity struct {
@@ -43,8 +52,7 @@ func readIdentity(dir string) (id identity, ok bool, err error) {
 		return identity{}, false, fmt.Errorf("server: %s is damaged: %w", path, err)
 	}
 	if id.Format != formatVersion {
-		return identity{}, false, fmt.Errorf("server: %s says format %d; this program reads format %d and changes nothing (use the release that wrote it, or a newer one)",
-			path, id.Format, formatVersion)
+		return identity{}, false, otherFormat(path, id.Format)
 	}
 	if id.Joining && id.Node != "" {
 		return id, true, nil

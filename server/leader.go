@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/quipudb/quipu/server/errcode"
@@ -11,8 +11,6 @@ import (
 	"github.com/quipudb/quipu/storage/schema"
 )
 
-var errNotLeader = errcode.New(errcode.NotLeader, "") // for errors.Is
-
 // Bounds of looking for a leader: an election takes up to three timeouts.
 const (
 	leaderTimeouts = 4
@@ -20,26 +18,45 @@ const (
 )
 
 // atLeader runs a request at the leader of a group, here or there. It looks again, for as long as an election takes, when nobody leads or
-// the leader has changed, both of which say that the request was not taken. Any other error is the caller's.
+// the leader has changed, both of which say that the request was not taken; once only, where that was in vain a moment ago. Any other error
+// is the caller's.
 func atLeader[T any](ctx context.Context, n *Node, g transport.Group, here func() (T, error), there func(node string) (T, error)) (T, error) {
 	bounded, cancel := context.WithTimeout(ctx, leaderTimeouts*n.cfg.Peer.Timeout)
 	defer cancel()
+	e := errand{what: "lead", group: g}
+	again := !n.outages.lasts(e, outageTimeouts*n.cfg.Peer.Timeout)
 	for {
 		out, err := tryLeader(bounded, n, g, here, there)
 		if passing(err) {
 			n.lost(g)
 		}
-		if err == nil || !errors.Is(err, errNotLeader) {
+		if codeOf(err) != errcode.NotLeader {
+			if err == nil {
+				n.outages.over(e)
+			}
 			return out, err
 		}
-		if pause(bounded, leaderPause) != nil {
+		if !again || pause(bounded, leaderPause) != nil {
 			if ctx.Err() != nil {
 				return out, errcode.From(ctx.Err())
 			}
-			return out, errcode.New(errcode.Unavailable, "group %s has no leader that this node can reach: %w", g, err).After(200 * time.Millisecond)
+			n.outages.failed(e)
+			return out, errcode.New(errcode.Unavailable, "%w", &leaderless{g, err}).After(200 * time.Millisecond)
 		}
 	}
 }
+
+// leaderless says that no leader of a group could be reached for as long as an election takes.
+type leaderless struct {
+	group transport.Group
+	last  error
+}
+
+func (e *leaderless) Error() string {
+	return fmt.Sprintf("group %s has no leader that this node can reach: %v", e.group, e.last)
+}
+
+func (e *leaderless) Unwrap() error { return e.last }
 
 func tryLeader[T any](ctx context.Context, n *Node, g transport.Group, here func() (T, error), there func(node string) (T, error)) (T, error) {
 	switch node := n.leader(ctx, g); node {

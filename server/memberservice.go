@@ -26,6 +26,13 @@ func (s memberService) Confirm(_ context.Context, r *peerv1.ConfirmRequest) (*pe
 		t := &peerv1.GroupTerm{}
 		if m := s.n.replica(transport.Group(g)); m != nil {
 			t.Member, t.Term, t.Leader = true, m.Vote().Term, m.Leader()
+			if r.Last {
+				last, err := m.Last()
+				if err != nil {
+					return nil, err
+				}
+				t.LastIndex, t.LastTerm = last.Index, last.Term
+			}
 		}
 		out.Terms = append(out.Terms, t)
 	}
@@ -44,9 +51,11 @@ func (n *Node) report() (*peerv1.ReportResponse, error) {
 	if err := n.settle(); err != nil {
 		return nil, err
 	}
-	out := &peerv1.ReportResponse{Version: Version(), DiskFreeBytes: n.disk.free.Load(), ResidentBytes: n.memory.Used()}
+	out := &peerv1.ReportResponse{Version: Version(), DiskFreeBytes: n.disk.free.Load(), ResidentBytes: n.memory.Used(), MemoryBytes: n.memory.Budget(),
+		UptimeMs: n.cfg.Now().Sub(n.began).Milliseconds(), Ready: n.Ready() == nil}
 	for _, r := range n.replicas() {
-		g := groupReport(r)
+		g, cells := groupReport(r)
+		out.Cells += cells
 		if s := n.local(schema.ShardID(g.Group - 1)); s != nil {
 			g.Stuck = s.stuck.Load()
 		}
@@ -55,14 +64,18 @@ func (n *Node) report() (*peerv1.ReportResponse, error) {
 	return out, nil
 }
 
-func groupReport(r *replica.Replica) *peerv1.GroupReport {
+// groupReport is a replica, and the cells that it has.
+func groupReport(r *replica.Replica) (*peerv1.GroupReport, int64) {
 	st := r.Status()
 	g := &peerv1.GroupReport{Group: uint32(r.Group()), Term: st.Term, LastIndex: st.LastIndex, CommitIndex: st.Commit, AppliedIndex: st.Applied,
-		Leads: st.Led > 0, LedMs: st.Led.Milliseconds(), Leader: st.Leader}
-	for _, m := range st.Members {
-		g.Members = append(g.Members, &peerv1.MemberInfo{Node: m.Node, Voter: m.Voter})
+		Leads: st.Led > 0, LedMs: st.Led.Milliseconds(), Leader: st.Leader,
+		DurableIndex: st.Durable, State: st.State}
+	if g.Leads { // the others' word is not asked, and of the meta group every node would list all
+		for _, m := range st.Members {
+			g.Members = append(g.Members, &peerv1.MemberInfo{Node: m.Node, Voter: m.Voter})
+		}
 	}
-	return g
+	return g, int64(st.Storage.Cells)
 }
 
 // Open makes an empty replica here.
@@ -147,6 +160,11 @@ func (s memberService) leadsMeta() error {
 		return errcode.New(errcode.NotLeader, "node %s does not lead the meta group: %w", s.n.id.Node, err)
 	}
 	return nil
+}
+
+// Heartbeat takes in how a node does, if this one leads the meta group.
+func (s memberService) Heartbeat(_ context.Context, m *peerv1.HeartbeatRequest) (*peerv1.HeartbeatResponse, error) {
+	return s.n.hear(m)
 }
 
 // Follow makes a shard apply the catalog of a revision, if this node leads it.

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
+	"github.com/quipudb/quipu/fsm"
 	"github.com/quipudb/quipu/fsm/counter"
 	"github.com/quipudb/quipu/fsm/meta"
 	"github.com/quipudb/quipu/proto/command/v1"
@@ -59,8 +61,11 @@ func (n *Node) readMeta(ctx context.Context) (uint64, error) {
 }
 
 // metaCommand has the meta group's leader propose and turns a refusal into an error. The result is given in both cases, once the view here
-// has it.
+// has it. UNAVAILABLE, and whatever ends ctx, leave the outcome unknown.
 func (n *Node) metaCommand(ctx context.Context, c command.Command) (*meta.Result, error) {
+	if !n.meta.Alone() {
+		c = n.onlyOnce(c)
+	}
 	r, err := atLeader(ctx, n, transport.Meta, func() (*meta.Result, error) { return n.proposeMeta(ctx, c) },
 		func(node string) (*meta.Result, error) { return n.peers.ProposeMeta(ctx, node, c) })
 	if err != nil {
@@ -69,10 +74,25 @@ func (n *Node) metaCommand(ctx context.Context, c command.Command) (*meta.Result
 	if _, err := n.machine.ViewAt(ctx, r.Index); err != nil {
 		return nil, err
 	}
+	if r.Refusal != nil && r.Refusal.Code == fsm.Stale { // by no command but Once
+		return r, errcode.New(errcode.Unavailable, "whether the change took effect is not known: %s", r.Refusal.Message)
+	}
 	if r.Refusal != nil {
 		return r, refusal(r.Refusal)
 	}
 	return r, nil
+}
+
+// onlyOnce makes a command one that may be proposed again when its outcome is not known. The others are not proposed again: theirs is the
+// caller's to find out, who names a version that it changes, or a name that there cannot be twice.
+func (n *Node) onlyOnce(c command.Command) command.Command {
+	switch c.Kind() {
+	case command.KindOpenSession, command.KindCloseSession, command.KindLease, command.KindPutNode, command.KindSetNodeState, command.KindSetReplicas:
+		o := &command.Once{Since: n.machine.View().Revision, Command: c}
+		_, _ = rand.Read(o.ID[:]) // never fails
+		return o
+	}
+	return c
 }
 
 // proposeMeta proposes to the meta group, which this node leads.

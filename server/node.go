@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
 	"github.com/quipudb/quipu/fsm/meta"
@@ -22,6 +23,7 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/membership"
 	"github.com/quipudb/quipu/server/peer"
+	"github.com/quipudb/quipu/server/pgwire"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/router"
@@ -50,22 +52,28 @@ type Node struct {
 	shardsOf *peer.Client   // shards that other nodes lead
 	forward  *peer.Server   // shards that this node leads, for the others
 	several  atomic.Bool    // the cluster has other nodes
+	outages  outages        // what could not be reached a moment ago
+	pulse    *pulse         // heartbeats
+	picker   picker         // of replicas that serve reads
 
 	meta    *replica.Replica
 	machine *meta.Machine // of the meta group
 	access  *access.Control
+	newest  chan struct{} // closed when the view has been the newest one since the start
 
-	lifeMu   sync.Mutex // held while a replica of a shard is made or ended
+	making   chan struct{} // full while a replica of a shard is made or ended
 	groupsMu sync.RWMutex
 	shards   map[schema.ShardID]*shard  // replicas here; guarded by groupsMu
 	hints    map[transport.Group]string // who led groups that have no replica here; guarded by groupsMu
 
-	follow chan struct{} // room for one: a shard led here may lag behind the catalog
-	router *router.Router
-	rounds *rounds.Sequencer
-	here   *rounds.Local // this node's part in rounds
-	own    *ownSession
-	disk   disk
+	follow  chan struct{} // room for one: a shard led here may lag behind the catalog
+	endings chan string   // nodes a connection of which has ended
+	router  *router.Router
+	rounds  *rounds.Sequencer
+	here    *rounds.Local // this node's part in rounds
+	own     *ownSession
+	wire    atomic.Pointer[pgwire.Server] // for cancel requests from other nodes; nil: PostgreSQL's protocol is not served
+	disk    disk
 
 	halted atomic.Pointer[error]
 	stop   context.CancelFunc
@@ -80,8 +88,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, began: cfg.Now(), memory: storage.NewMemory(cfg.CellMemory), machine: meta.New(),
-		shards: map[schema.ShardID]*shard{}, hints: map[transport.Group]string{}, follow: make(chan struct{}, 1)}
+		shards: map[schema.ShardID]*shard{}, hints: map[transport.Group]string{}, follow: make(chan struct{}, 1), endings: make(chan string, endingsMax), newest: make(chan struct{}),
+		making: make(chan struct{}, 1)}
 	n.access = n.newControl()
+	n.pulse = newPulse(cfg.Load)
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
@@ -150,7 +160,7 @@ func (n *Node) openGroups() error {
 	if err != nil {
 		return err
 	}
-	o.CommitTimeout = 50 * time.Millisecond
+	o.CommitTimeout, o.Quiet = 50*time.Millisecond, true
 	o.Machine, o.LogTime = n.machine, func() int64 { return n.machine.View().LogTime }
 	r, err := replica.Open(o)
 	if err != nil {
@@ -176,9 +186,13 @@ func (n *Node) group(g transport.Group, dir string, mayBeEmpty bool) (replica.Op
 	if err != nil {
 		return replica.Options{}, err
 	}
+	var link raft.Transport = transport.NewRaft(layer, transport.RaftOptions{})
+	if n.cfg.Peer.RaftFunc != nil {
+		link = n.cfg.Peer.RaftFunc(g, link)
+	}
 	return replica.Options{
-		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), NodeID: n.id.Node, Bootstrap: n.id.Unborn, Join: mayBeEmpty, Peers: n.peers,
-		Transport: transport.NewRaft(layer, transport.RaftOptions{}), Memory: n.memory, Cache: n.cache, Disk: n.disk.check,
+		Group: g, Dir: filepath.Join(n.cfg.DataDir, dir), On: n.cfg.Disk, NodeID: n.id.Node, Bootstrap: n.id.Unborn, Join: mayBeEmpty, Peers: n.peers,
+		Transport: link, Memory: n.memory, Cache: n.cache, Disk: n.disk.check, LogKeep: n.cfg.LogKeep,
 		Timeout: n.cfg.Peer.Timeout, Now: n.cfg.Now, Halt: n.halt, Logger: n.cfg.Logger,
 	}, nil
 }
@@ -210,6 +224,7 @@ func (n *Node) begin(ctx context.Context) error {
 	if !alone {
 		return nil
 	}
+	close(n.newest)
 	return n.followLed(ctx)
 }
 
@@ -243,7 +258,17 @@ func (n *Node) bootstrap(ctx context.Context) error {
 
 // assemble makes what stands on the groups.
 func (n *Node) assemble(ctx context.Context) error {
-	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: n.participant, Left: n.notLed})
+	leader := n.participant
+	if f := n.cfg.Peer.RoundFunc; f != nil {
+		leader = func(id schema.ShardID) (rounds.Participant, error) {
+			p, err := n.participant(id)
+			if err == nil {
+				p = f(p)
+			}
+			return p, err
+		}
+	}
+	n.rounds = rounds.New(rounds.Options{Term: n.meta.Leading, Leader: leader, Left: n.notLed, Serve: n.server, Missed: n.late})
 	n.own = &ownSession{n: n}
 	n.router = router.New(router.Options{Meta: n, Shards: n, Own: n.own, Keys: keyRecord, Now: n.cfg.Now})
 	if err := ctx.Err(); err != nil { // before anything runs in the background
@@ -252,7 +277,7 @@ func (n *Node) assemble(ctx context.Context) error {
 	n.warn(ctx, "the addresses of other nodes could not be kept", n.keepBook())
 	background, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	for _, run := range []func(context.Context){n.followFeed, n.followNew, n.retain, n.watchDisk, n.own.keep, n.announce, n.control} {
+	for _, run := range []func(context.Context){n.followFeed, n.followNew, n.retain, n.watchDisk, n.own.keep, n.announce, n.control, n.keepAsking, n.beat, n.watchEndings} {
 		n.wg.Go(func() { run(background) })
 	}
 	return nil

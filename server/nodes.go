@@ -34,14 +34,16 @@ func (n *Node) Map(ctx context.Context) (rpc.ClusterMap, error) {
 	return out, nil
 }
 
-// askTerms asks every node for its terms of all groups. Nil stands for a node that does not answer within an election's time.
+// askTerms asks every node of the cluster for its terms of all groups. Nil stands for a node that does not answer within an election's time.
 func (n *Node) askTerms(ctx context.Context, nodes []rpc.ClusterNode) []map[transport.Group]groupTerm {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
 	defer cancel()
 	out := make([]map[transport.Group]groupTerm, len(nodes))
 	var wg sync.WaitGroup
 	for i, node := range nodes {
-		wg.Go(func() { out[i] = n.termsOf(ctx, node.ID) })
+		if node.State != command.NodeRemoved.String() { // nobody may answer there any more, or another node
+			wg.Go(func() { out[i] = n.termsOf(ctx, node.ID) })
+		}
 	}
 	wg.Wait()
 	return out

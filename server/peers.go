@@ -45,7 +45,7 @@ func (n *Node) listenPeers() error {
 }
 
 func (n *Node) transportOptions() transport.Options {
-	return transport.Options{Node: n.id.Node, Advertise: n.cfg.Peer.Advertise, Listener: n.listener, Dial: n.cfg.Peer.DialFunc, Resolve: n.resolve, TLS: n.cfg.Peer.TLS, Logger: n.cfg.Logger}
+	return transport.Options{Node: n.id.Node, Advertise: n.cfg.Peer.Advertise, Listener: n.listener, Dial: n.cfg.Peer.DialFunc, Resolve: n.resolve, Ended: n.ended, TLS: n.cfg.Peer.TLS, Logger: n.cfg.Logger}
 }
 
 // openPeers makes the node's end of the peer port. It serves nobody yet.

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"strconv"
 	"strings"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"github.com/quipudb/quipu/query"
-	"github.com/quipudb/quipu/query/exec"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
@@ -27,7 +25,8 @@ type queries struct {
 
 func (n *Node) queries() queries {
 	d := engineDoors{n}
-	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Live: n.systemRows, Roles: n, Now: n.cfg.Now, Version: Version()}), n.access}
+	return queries{query.New(query.Options{Catalog: d, Source: d, Writer: d, DDL: d, Live: n.systemRows, Roles: n, Directory: n.rights, Sizes: n.sizes,
+		Now: n.cfg.Now, Version: Version()}), n.access}
 }
 
 // request has the settings of the role where the caller sets none.
@@ -116,54 +115,6 @@ func (d engineDoors) View(ctx context.Context, refresh bool) (plan.Catalog, erro
 // Shards is the number of data groups.
 func (d engineDoors) Shards() int { return d.n.id.Shards }
 
-// Snapshot takes the shards at one instant. On one node a weaker level saves nothing but the round.
-func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, error) {
-	if r.Shards == nil {
-		r.Shards = d.n.allShards()
-	}
-	if r.Level == query.Session && r.MinIndex != "" {
-		if err := d.waitFor(ctx, r.MinIndex); err != nil {
-			return nil, err
-		}
-	}
-	cut, err := d.n.take(ctx, r.Shards)
-	if err != nil {
-		return nil, err
-	}
-	out := &query.Snapshot{Taken: cut.Taken, Release: cut.Release,
-		ID: schema.SnapshotID{MetaTerm: cut.Round.MetaTerm, Round: cut.Round.Number, Catalog: d.n.view().Catalog}}
-	for _, id := range r.Shards {
-		out.Shards = append(out.Shards, exec.Shard{ID: id, Open: cut.Snapshots[id].Open})
-	}
-	return out, nil
-}
-
-// waitFor waits until the shards hold what a receipt names.
-func (d engineDoors) waitFor(ctx context.Context, receipt string) error {
-	for part := range strings.SplitSeq(receipt, ",") {
-		shard, index, ok := strings.Cut(strings.TrimSpace(part), ":")
-		id, err1 := strconv.ParseUint(shard, 10, 32)
-		at, err2 := strconv.ParseUint(index, 10, 64)
-		if !ok || err1 != nil || err2 != nil || int(id) >= d.n.id.Shards {
-			return errcode.New(errcode.InvalidOption, "quipu.min_index %q is not of the form shard:index,shard:index", receipt)
-		}
-		s := d.n.local(schema.ShardID(id))
-		if s == nil {
-			continue
-		}
-		if _, err := s.replica.Leading(); err != nil {
-			continue // its leader's snapshot has everything that was acknowledged, the receipt's entry among it
-		}
-		if at > s.replica.CommitIndex() {
-			return errcode.New(errcode.ReceiptOfOther, "shard %d has not reached index %d: the receipt is of another cluster or incarnation", id, at)
-		}
-		if err := s.replica.Store().WaitApplied(ctx, at); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Insert counts a batch of the engine under the node's own session.
 func (d engineDoors) Insert(ctx context.Context, principal string, b *query.Batch) (string, error) {
 	w := &router.Batch{Principal: principal, Table: b.Table.Name, TableID: b.Table.ID, Rows: len(b.Counts), Counts: b.Counts, Events: b.Events}
@@ -175,18 +126,16 @@ func (d engineDoors) Insert(ctx context.Context, principal string, b *query.Batc
 		return "", err
 	}
 	if len(res.Refused) > 0 {
-		return "", refusedParts(res, len(b.Counts))
+		return "", refusedParts(res, b)
 	}
 	return receiptText(res.Receipts), nil
 }
 
 // refusedParts is the error of a batch of which some parts were refused, and says which were counted.
-func refusedParts(res *router.Result, rows int) error {
-	lost := 0
+func refusedParts(res *router.Result, b *query.Batch) error {
+	rows, lost := b.Rows(nil), int64(0)
 	for _, f := range res.Refused {
-		if lost += len(f.Rows); f.Rows == nil {
-			lost = rows
-		}
+		lost += b.Rows(f.Rows)
 	}
 	e := *errcode.From(res.Refused[0].Err)
 	e.Message = fmt.Sprintf("%d of %d rows were not counted: %s", lost, rows, e.Message)
@@ -204,7 +153,7 @@ func receiptText(rs []schema.Receipt) string {
 	return strings.Join(parts, ",")
 }
 
-// CreateTable, AlterTable, DropTable and TruncateTable are those of the node.
+// CreateTable, AlterTable, DropTable, TruncateTable and DropWindows are those of the node.
 
 // CreateTable adds a table.
 func (d engineDoors) CreateTable(ctx context.Context, principal string, t *schema.Table, ifNotExists bool) error {
@@ -227,4 +176,9 @@ func (d engineDoors) DropTable(ctx context.Context, principal string, name schem
 func (d engineDoors) TruncateTable(ctx context.Context, principal string, name schema.Name) error {
 	_, err := d.n.TruncateTable(ctx, principal, name)
 	return err
+}
+
+// DropWindows ends windows of a table.
+func (d engineDoors) DropWindows(ctx context.Context, principal string, name schema.Name, before int64) error {
+	return d.n.DropWindows(ctx, name, before)
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/quipudb/quipu/fsm/meta"
@@ -35,7 +37,7 @@ func (n *Node) ListContexts(ctx context.Context, prefix string) ([]schema.Record
 
 // SetContext writes the next version of a record if it still has the version that the caller read.
 func (n *Node) SetContext(ctx context.Context, c rpc.ContextChange) (schema.Record, error) {
-	r, err := n.metaCommand(ctx, &command.SetContext{Name: c.Name, IfVersion: c.IfVersion, Values: c.Values, Delete: c.Delete, By: c.By})
+	r, err := n.metaCommand(ctx, &command.SetContext{Name: c.Name, IfVersion: c.IfVersion, Values: c.Values, RevertTo: c.RevertTo, Delete: c.Delete, By: c.By})
 	if err != nil {
 		return schema.Record{}, err
 	}
@@ -57,11 +59,8 @@ func (n *Node) ContextHistory(ctx context.Context, name string) ([]schema.Record
 // WatchContexts calls yield for every change after a revision, once and in order. 0 begins with the present records.
 func (n *Node) WatchContexts(ctx context.Context, prefix string, after uint64, yield func(rpc.ContextEvent) error) error {
 	if after == 0 {
-		if err := n.Refresh(ctx); err != nil {
-			return err
-		}
 		var err error
-		if after, err = n.present(prefix, yield); err != nil {
+		if after, err = n.present(ctx, prefix, 0, yield); err != nil {
 			return err
 		}
 	}
@@ -72,7 +71,7 @@ func (n *Node) WatchContexts(ctx context.Context, prefix string, after uint64, y
 			if err := yield(rpc.ContextEvent{Gap: true, Revision: after}); err != nil {
 				return err
 			}
-			if after, err = n.present(prefix, yield); err != nil {
+			if after, err = n.present(ctx, prefix, after, yield); err != nil {
 				return err
 			}
 			sub = n.machine.Feed().Subscribe(after)
@@ -96,12 +95,25 @@ func (n *Node) WatchContexts(ctx context.Context, prefix string, after uint64, y
 	}
 }
 
-// present yields the records as they are and gives their revision.
-func (n *Node) present(prefix string, yield func(rpc.ContextEvent) error) (uint64, error) {
+// present yields the records as they are, in the order in which they got so, and gives the revision that they are as of. At the beginning of a
+// watch each has its own revision: one that breaks off among them goes on with the rest. After a gap, behind the revision after, all but the
+// last have that one: what was deleted in the gap shows only by the whole list, and so a watch that breaks off gets it again.
+func (n *Node) present(ctx context.Context, prefix string, after uint64, yield func(rpc.ContextEvent) error) (uint64, error) {
+	if err := n.Refresh(ctx); err != nil { // the view here may be older than what the watch has shown
+		return 0, err
+	}
 	v := n.machine.View()
 	records := v.Contexts(prefix)
+	slices.SortStableFunc(records, func(a, b schema.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	for i := range records {
-		if err := yield(rpc.ContextEvent{Record: &records[i], Revision: v.Revision}); err != nil {
+		e := rpc.ContextEvent{Record: &records[i], Revision: records[i].Revision}
+		switch {
+		case after > 0 && i == len(records)-1:
+			e.Revision = v.Revision
+		case after > 0:
+			e.Revision = after
+		}
+		if err := yield(e); err != nil {
 			return 0, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,6 +33,7 @@ import (
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/server/access"
+	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/rpc"
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -332,8 +334,12 @@ var statements = map[string]string{
 	"Show":        "SHOW timezone",
 	"Reset":       "RESET application_name",
 	"Discard":     "DISCARD ALL",
+	"Prepare":     "PREPARE made AS SELECT 1",
+	"Execute":     "EXECUTE made",
 	"Deallocate":  "DEALLOCATE ALL",
 	"Close":       "CLOSE ALL",
+	"Declare":     "DECLARE c CURSOR FOR SELECT 1",
+	"Fetch":       "FETCH c",
 	"Transaction": "BEGIN",
 	"Unlisten":    "UNLISTEN *",
 
@@ -593,6 +599,33 @@ func (g *guild) http(role, method, path, body string) int {
 	return resp.StatusCode
 }
 
+// TestFirstRoleOverTheAPI: who makes the first role reads that it was made, and from then on has to prove who it is.
+func TestFirstRoleOverTheAPI(t *testing.T) {
+	s, err := Serve(t.Context(), Config{DataDir: t.TempDir(), Shards: 1, CellMemory: 64 << 20, DiskFree: -1}, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	conn, err := grpc.NewClient(s.Addr.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ask := func(text string) (*apiv1.QueryChunk, error) {
+		stream, err := apiv1.NewQueryClient(conn).Query(t.Context(), &apiv1.QueryRequest{Sql: text})
+		if err != nil {
+			return nil, err
+		}
+		return stream.Recv()
+	}
+	if chunk, err := ask("CREATE ROLE root SUPERUSER LOGIN PASSWORD 'knots'"); err != nil || chunk.End.GetTag() != "CREATE ROLE" {
+		t.Errorf("%v, %v", chunk, err)
+	}
+	if _, err := ask("SHOW timezone"); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("without a password: %v", err)
+	}
+}
+
 // TestPasswordsStayOutOfFilesAndLogs makes roles and tokens in every way there is and looks for the secrets in all that the node wrote.
 func TestPasswordsStayOutOfFilesAndLogs(t *testing.T) {
 	dir, logs := t.TempDir(), &bytes.Buffer{}
@@ -684,4 +717,44 @@ func debugLog(w io.Writer) *slog.Logger {
 
 func importOf(t *schema.Table) rpc.Import {
 	return rpc.Import{ID: "i1", Table: t.Name.Table, TableID: t.ID}
+}
+
+// TestNodeThatMissedTheFirstRole holds that a node which comes back alone, with metadata from before the first role, lets nobody in until it has heard
+// from the others.
+func TestNodeThatMissedTheFirstRole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		for name, n := range c.nodes {
+			c.wait(name+" has heard", n.heard)
+			if !n.access.Open() {
+				t.Errorf("%s without roles is closed", name)
+			}
+		}
+		c.stop("c")
+		if err := c.nodes["a"].FirstRole(t.Context(), "ada", "a password of some length"); err != nil {
+			t.Fatal(err)
+		}
+		c.net.Isolate("c")
+		n := c.start("c")
+		if n.access.Closed() {
+			t.Fatal("the node knows of the role: the test proves nothing")
+		}
+		knock := func() error {
+			_, err := n.access.Authenticate(t.Context(), access.Credentials{})
+			return err
+		}
+		if e := errcode.From(knock()); e == nil || e.Code != errcode.Unavailable || !e.Retryable() {
+			t.Errorf("before it has heard: %v", e)
+		}
+		if _, _, err := n.access.Login("ada", false); errcode.From(err) == nil || n.access.Open() {
+			t.Errorf("a login before it has heard: %v", err)
+		}
+		c.net.Heal("c")
+		c.wait("c has heard", n.heard)
+		if e := errcode.From(knock()); e == nil || e.Code != errcode.Unauthenticated {
+			t.Errorf("afterwards: %v", e)
+		}
+	})
 }

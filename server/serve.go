@@ -64,6 +64,7 @@ func (s *Service) prepare(ctx context.Context, d *door) (err error) {
 			return err
 		}
 	}
+	s.Node.hearFirst(ctx)
 	if cfg.Admin != "" {
 		if err := s.Node.FirstRole(ctx, cfg.Admin, cfg.AdminPassword); err != nil {
 			return err
@@ -85,6 +86,9 @@ func (s *Service) prepare(ctx context.Context, d *door) (err error) {
 
 // Closed reports whether a role exists, so that callers must prove who they are.
 func (s *Service) Closed() bool { return s.Node.access.Closed() }
+
+// Unguarded reports whether every program on this machine may do everything.
+func (s *Service) Unguarded() bool { return s.Node.access.Open() }
 
 // ReloadCertificate reads the TLS certificate again. An error leaves the last one in force.
 func (s *Service) ReloadCertificate() error {

@@ -12,6 +12,7 @@ import (
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
+	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -24,8 +25,9 @@ type shard struct {
 	proposer *replica.Proposer
 
 	ended     atomic.Uint64 // revision up to which the shard has been told of ended sessions in this term, by this node
+	peak      peak          // of its observations a second
 	stuck     atomic.Bool   // states are installed again and again: the replica is to be made anew
-	following sync.Mutex    // held while the shard is brought to a view, so that an older one never comes after a newer one
+	following chan struct{} // full while the shard is brought to a view, so that an older one never comes after a newer one
 
 	mu       sync.RWMutex              // guards the fields below
 	versions map[schema.TableID]uint64 // of the definitions that the machine has applied
@@ -34,7 +36,7 @@ type shard struct {
 
 // openShard opens a replica. led is called when it has begun to lead and knows what its state has of the catalog.
 func openShard(id schema.ShardID, o replica.Options, led func()) (*shard, error) {
-	s := &shard{id: id, machine: counter.New(), versions: map[schema.TableID]uint64{}, cutoffs: map[schema.TableID]int64{}}
+	s := &shard{id: id, machine: counter.New(), following: make(chan struct{}, 1), versions: map[schema.TableID]uint64{}, cutoffs: map[schema.TableID]int64{}}
 	o.Led = func(r *replica.Replica) {
 		s.ended.Store(0)
 		if err := s.loadVersions(r.Store()); err != nil { // the versions stay behind, and parts wait until the catalog is applied again
@@ -196,20 +198,29 @@ func (s *shard) dropTable(ctx context.Context, id schema.TableID) error {
 
 // followView brings the shard, which is led here, to the newest view: slots, definitions, dropped tables, cutoffs, ended sessions.
 func (s *shard) followView(ctx context.Context, newest func() *view) error {
-	s.following.Lock()
-	defer s.following.Unlock()
-	v := newest()
-	if err := s.follow(ctx, v); err != nil {
-		return err
-	}
-	return s.endSessions(ctx, v)
+	return s.inTurn(ctx, func() error {
+		v := newest()
+		if err := s.follow(ctx, v); err != nil {
+			return err
+		}
+		return s.endSessions(ctx, v)
+	})
 }
 
 // followSessions tells the shard which sessions have ended.
 func (s *shard) followSessions(ctx context.Context, newest func() *view) error {
-	s.following.Lock()
-	defer s.following.Unlock()
-	return s.endSessions(ctx, newest())
+	return s.inTurn(ctx, func() error { return s.endSessions(ctx, newest()) })
+}
+
+// inTurn runs what brings the shard to a view, one at a time.
+func (s *shard) inTurn(ctx context.Context, bring func() error) error {
+	select {
+	case s.following <- struct{}{}:
+	case <-ctx.Done():
+		return errcode.From(ctx.Err())
+	}
+	defer func() { <-s.following }()
+	return bring()
 }
 
 func (s *shard) endSessions(ctx context.Context, v *view) error {
@@ -243,7 +254,9 @@ func (s *shard) follow(ctx context.Context, v *view) error {
 		}
 	}
 	for _, id := range s.applied() {
-		if !keep[id] {
+		// A table has its definition's log index for an id, and ids are never used again: one from after this view is unknown to it and not dropped.
+		// The view of a node that lags behind the meta group must not take a table away from a shard that knows better.
+		if !keep[id] && uint64(id) <= v.Revision {
 			if err := s.dropTable(ctx, id); err != nil {
 				return err
 			}
@@ -299,6 +312,16 @@ func (s *shard) Read(ctx context.Context) (*storage.Snapshot, error) {
 		return nil, errors.Join(err, release(snap))
 	}
 	return snap, nil
+}
+
+// Peek is a snapshot of the shard as this replica has it, at or above index.
+func (s *shard) Peek(ctx context.Context, index uint64) (*storage.Snapshot, rounds.State, error) {
+	if err := s.replica.Store().WaitApplied(ctx, index); err != nil {
+		return nil, rounds.State{}, fmt.Errorf("shard %d has applied entry %d of %d here: %w", s.id, s.replica.Store().Applied().Index, index, err)
+	}
+	state := rounds.State{Fresh: s.replica.Fresh(), Rate: s.peak.rate()}
+	snap, err := s.replica.Store().Snapshot()
+	return snap, state, err
 }
 
 func release(s *storage.Snapshot) error {

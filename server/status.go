@@ -8,6 +8,7 @@ import (
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rpc"
+	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -15,6 +16,41 @@ import (
 func (n *Node) Info() rpc.Info {
 	v := n.view()
 	return rpc.Info{ClusterID: n.id.Cluster, Incarnation: v.Incarnation, NodeID: n.id.Node, Version: Version(), SlotMap: v.Slots, SessionTTL: meta.OrdinaryTTL}
+}
+
+// Leaders are the nodes that lead the shards, as far as this one knows without asking.
+func (n *Node) Leaders() (all []rpc.Leader) {
+	for _, id := range n.allShards() {
+		if l := n.leads(id); l.Node != "" {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// Elsewhere is the leader of a shard if that is another node, as far as this one knows.
+func (n *Node) Elsewhere(id schema.ShardID) (rpc.Leader, bool) {
+	if !n.several.Load() {
+		return rpc.Leader{}, false
+	}
+	l := n.leads(id)
+	return l, l.Node != "" && l.Node != n.id.Node
+}
+
+// leads is who leads a shard, as far as this node knows, with the address that it is on record with.
+func (n *Node) leads(id schema.ShardID) rpc.Leader {
+	l := rpc.Leader{Shard: id}
+	if s := n.local(id); s != nil {
+		l.Node = s.replica.Leader()
+	} else {
+		l.Node = n.hint(transport.Shard(id))
+	}
+	if l.Node == n.id.Node {
+		l.APIAddr = n.cfg.Peer.API
+	} else if r, ok := n.machine.View().Node(l.Node); ok {
+		l.APIAddr = r.APIAddr
+	}
+	return l
 }
 
 // Version is that of the program: the module's, or the commit that it was built from.

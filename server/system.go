@@ -4,25 +4,29 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/quipudb/quipu/proto/command/v1"
+	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
 // sessionRowsMax bounds the rows of quipu.sessions.
 const sessionRowsMax = 10_000
 
-// systemRows gives the rows of a table of schema quipu that this node knows, in the columns of query/catalog/quipu.txt. It reads what the
-// node has applied: a table of many nodes' states is as fresh as each of them.
-func (n *Node) systemRows(_ context.Context, table string) ([][]plan.Value, error) {
+// systemRows gives the rows of a table of schema quipu, in the columns of query/catalog/quipu.txt. Metadata is as this node has applied it;
+// what nodes know of themselves they are asked for, all at once, within the time of an election.
+func (n *Node) systemRows(ctx context.Context, table string) ([][]plan.Value, error) {
 	switch table {
 	case "nodes":
-		return n.nodeRows(), nil
+		return n.nodeRows(ctx), nil
 	case "shards":
-		return n.shardRows(), nil
+		return n.shardRows(ctx), nil
 	case "replicas":
-		return n.replicaRows(), nil
+		return n.replicaRows(ctx), nil
 	case "contexts":
 		return n.contextRows(), nil
 	case "sessions":
@@ -35,15 +39,64 @@ func (n *Node) systemRows(_ context.Context, table string) ([][]plan.Value, erro
 
 func unsigned(n uint64) plan.Value { return plan.IntValue(int64(n)) }
 
-// nodeRows is this node: others tell of themselves.
-func (n *Node) nodeRows() [][]plan.Value {
-	s := n.Status()
-	return [][]plan.Value{{plan.TextValue(n.id.Node), plan.TextValue(Version()), plan.BoolValue(n.Ready() == nil), plan.FloatValue(s.Uptime.Seconds()),
-		plan.IntValue(s.MemoryBytes), plan.IntValue(s.ResidentBytes), plan.IntValue(s.DiskFreeBytes), plan.IntValue(s.Cells)}}
+// reported is what a node says of itself; report is nil if it does not answer.
+type reported struct {
+	node   command.Node
+	report *peerv1.ReportResponse
 }
 
-// shardRows has a row for each run of slots that one shard owns.
-func (n *Node) shardRows() [][]plan.Value {
+// reports asks every node that was not removed: one message each.
+func (n *Node) reports(ctx context.Context) []reported {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
+	defer cancel()
+	v := n.machine.View()
+	var all []reported
+	for _, node := range v.Nodes() {
+		if v.NodeState(node.ID) != command.NodeRemoved {
+			all = append(all, reported{node: *node})
+		}
+	}
+	if len(all) == 0 { // a node without peers has no record
+		all = []reported{{node: n.record()}}
+	}
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			if r := &all[i]; r.node.ID == n.id.Node {
+				r.report, _ = n.report() // a node that has stopped says nothing either
+			} else {
+				r.report, _ = n.peers.Report(ctx, r.node.ID, &peerv1.ReportRequest{Node: n.id.Node})
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// nodeRows are all nodes. Of one that does not answer only the records of the meta group are known, and what it was last heard to be.
+func (n *Node) nodeRows(ctx context.Context) (out [][]plan.Value) {
+	v, others := n.machine.View(), *n.pulse.others.Load()
+	for _, r := range n.reports(ctx) {
+		row := []plan.Value{plan.TextValue(r.node.ID), plan.TextValue(r.node.Version), plan.BoolValue(false), plan.Null, plan.Null, plan.Null, plan.Null, plan.Null}
+		if m := r.report; m != nil {
+			row = []plan.Value{plan.TextValue(r.node.ID), plan.TextValue(m.Version), plan.BoolValue(m.Ready), plan.FloatValue(float64(m.UptimeMs) / 1000),
+				plan.IntValue(m.MemoryBytes), plan.IntValue(m.ResidentBytes), plan.IntValue(m.DiskFreeBytes), plan.IntValue(m.Cells)}
+		}
+		row = append(row, plan.TextValue(v.NodeState(r.node.ID).String()))
+		if h, ok := others[r.node.ID]; ok {
+			row = append(row, plan.FloatValue(h.load.CPU), plan.FloatValue(h.load.MemoryFree), plan.FloatValue(float64(h.rtt.Microseconds())/1000), plan.FloatValue(h.weight()))
+		} else {
+			row = append(row, plan.Null, plan.Null, plan.Null, plan.Null)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// shardRows has a row for each run of slots that one shard owns, with who leads the shard, as far as this node can find out.
+func (n *Node) shardRows(ctx context.Context) [][]plan.Value {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
+	defer cancel()
 	m := n.machine.View().Slots
 	if m == nil {
 		return nil
@@ -54,18 +107,30 @@ func (n *Node) shardRows() [][]plan.Value {
 		for last+1 < schema.Slots && m.Owner[last+1] == m.Owner[first] {
 			last++
 		}
-		out = append(out, []plan.Value{plan.IntValue(int64(m.Owner[first])), plan.IntValue(int64(first)), plan.IntValue(int64(last))})
+		leader, voters := plan.Null, int64(0)
+		if node := n.leader(ctx, transport.Shard(m.Owner[first])); node != "" {
+			leader = plan.TextValue(node)
+		}
+		replicas := n.replicasOf(m.Owner[first])
+		for _, r := range replicas {
+			if r.Voter {
+				voters++
+			}
+		}
+		out = append(out, []plan.Value{plan.IntValue(int64(m.Owner[first])), plan.IntValue(int64(first)), plan.IntValue(int64(last)), leader,
+			plan.IntValue(voters), plan.IntValue(int64(len(replicas)))})
 		first = last + 1
 	}
 	return out
 }
 
-// replicaRows are the groups that this node has a replica of; the meta group is called meta.
-func (n *Node) replicaRows() [][]plan.Value {
-	var out [][]plan.Value
-	for _, g := range n.Status().Groups {
-		out = append(out, []plan.Value{plan.TextValue(g.Group), plan.TextValue(n.id.Node), plan.TextValue(g.State), unsigned(g.Term),
-			unsigned(g.LastIndex), unsigned(g.Commit), unsigned(g.Applied), unsigned(g.Durable)})
+// replicaRows are the replicas of all groups at all nodes that answer; the meta group is called meta.
+func (n *Node) replicaRows(ctx context.Context) (out [][]plan.Value) {
+	for _, r := range n.reports(ctx) {
+		for _, g := range r.report.GetGroups() {
+			out = append(out, []plan.Value{plan.TextValue(transport.Group(g.Group).String()), plan.TextValue(r.node.ID), plan.TextValue(g.State), unsigned(g.Term),
+				unsigned(g.LastIndex), unsigned(g.CommitIndex), unsigned(g.AppliedIndex), unsigned(g.DurableIndex)})
+		}
 	}
 	return out
 }

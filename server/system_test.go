@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/quipudb/quipu/query/catalog"
 	"github.com/quipudb/quipu/query/plan"
@@ -39,4 +40,40 @@ func TestSystemRows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSystemTablesShowAllNodes holds that any node shows all of them, and one that is gone as not ready.
+func TestSystemTablesShowAllNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b", "c")
+		defer c.stopAll()
+		c.waitVoters("a", "b", "c")
+		c.beating()
+		count := func(sql string) int64 {
+			t.Helper()
+			got, err := readAt(t.Context(), c.nodes["b"], sql)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.value
+		}
+		for sql, want := range map[string]int64{
+			"SELECT count(*) FROM quipu.nodes WHERE ready AND state = 'active' AND weight BETWEEN 0.2 AND 1": 3,
+			"SELECT count(*) FROM quipu.replicas":                                                                        12,
+			"SELECT count(*) FROM quipu.replicas WHERE state = 'Leader'":                                                 4,
+			"SELECT count(*) FROM quipu.shards s JOIN quipu.nodes n ON n.id = s.leader WHERE s.voters = 3":               3,
+			"SELECT count(*) FROM quipu.replicas WHERE applied_index <= commit_index AND durable_index <= applied_index": 12,
+		} {
+			if got := count(sql); got != want {
+				t.Errorf("%s: %d, want %d", sql, got, want)
+			}
+		}
+		c.kill("a")
+		c.wait("the others lead", func() bool {
+			return count("SELECT count(*) FROM quipu.shards WHERE leader IS NOT NULL") == 3 && count("SELECT count(*) FROM quipu.replicas WHERE state = 'Leader'") == 4
+		})
+		if got := count("SELECT count(*) FROM quipu.nodes WHERE NOT ready AND uptime_seconds IS NULL"); got != 1 {
+			t.Errorf("%d nodes are not there", got)
+		}
+	})
 }

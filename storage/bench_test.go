@@ -216,6 +216,7 @@ func benchScan(b *testing.B, s *Store, cells int, before func()) {
 		v, _ := n.Table(1)
 		for _, g := range v.Segments(Filter{}, 1) {
 			err := g.Scan(context.Background(), []int{0, 3}, func(c *Chunk) error {
+				c.Columns()
 				for _, n := range c.Counts {
 					sum += n
 				}

@@ -100,8 +100,8 @@ func openAndRead(t *testing.T, fs vfs.FS) error {
 	for _, g := range v.Segments(Filter{}, 1) {
 		err := g.Scan(t.Context(), []int{0}, func(c *Chunk) error {
 			for i, count := range c.Counts {
-				if v.Value(0, c.Codes[0][i]) == "" || count != int64(c.Codes[0][i]) {
-					t.Fatalf("code %d has count %d", c.Codes[0][i], count)
+				if v.Value(0, c.Codes(0)[i]) == "" || count != int64(c.Codes(0)[i]) {
+					t.Fatalf("code %d has count %d", c.Codes(0)[i], count)
 				}
 			}
 			cells += c.Len

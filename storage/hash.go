@@ -71,9 +71,10 @@ func (n *Snapshot) sumCells(ctx context.Context, t *table) (sum [2]uint64, err e
 	v := &TableView{n: n, t: t}
 	for _, g := range v.Segments(Filter{}, 1) {
 		err = g.Scan(ctx, dims, func(c *Chunk) error {
+			cols := c.Columns()
 			for i, count := range c.Counts {
 				h := mix(uint64(c.Window) + 1)
-				for _, col := range c.Codes {
+				for _, col := range cols {
 					h = mix(h ^ uint64(col[i]) + 0x9e3779b97f4a7c15)
 				}
 				h = mix(h ^ uint64(count))

@@ -35,11 +35,13 @@ func TestPickedCodes(t *testing.T) {
 		for w := int((l.volume-first)/rankBits) + 1; w < len(c.ranks); w++ {
 			c.ranks[w].before = uint16(len(c.counts))
 		}
-		sc := &scanner{columns: make([][]uint32, 3), cycles: make([]cycle, 3)}
+		sc := &scanner{sides: make([]side, 3)}
 		for d := range caps {
-			sc.pick(l, first, d, c, sc.column(d, len(c.counts)))
+			x := &sc.sides[d]
+			x.column = make([]uint32, len(c.counts))
+			sc.pick(l, first, d, c, x.column)
 			for i, row := range want {
-				if got := sc.columns[d][i]; got != row[d] {
+				if got := x.column[i]; got != row[d] {
 					t.Fatalf("caps %v, first %d, dimension %d, row %d: code %d, want %d", caps, first, d, i, got, row[d])
 				}
 			}

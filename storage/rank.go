@@ -118,8 +118,11 @@ func (c *cells) list(buf []uint16) []uint16 {
 	return buf[:n]
 }
 
-// before is the number of counts of a ranked block that belong to combinations below o.
+// before is the number of counts of a dense block that belong to combinations below o.
 func (c *cells) before(o uint64) int {
+	if c.ranks == nil {
+		return int(min(o, uint64(len(c.counts))))
+	}
 	w := o / rankBits
 	if w >= uint64(len(c.ranks)) {
 		return len(c.counts)

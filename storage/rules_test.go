@@ -30,15 +30,18 @@ func evictAll(s *Store) {
 
 // addAll adds delta to n cells of table 1, which has one dimension.
 func addAll(s *Store, n int, delta int64) {
-	s.Update(func(tx *Tx) {
-		if tx.Table(1) == nil {
-			_ = tx.SetTable(testTable(1, 1))
-		}
-		ts := tx.Table(1)
-		for i := range n {
-			ts.Add(0, []uint32{ts.Intern(0, fmt.Sprint("v", i))}, delta)
-		}
-	})
+	s.Update(func(tx *Tx) { addTo(tx, n, delta) })
+}
+
+// addTo adds delta to n cells of table 1, within an update of the caller.
+func addTo(tx *Tx, n int, delta int64) {
+	if tx.Table(1) == nil {
+		_ = tx.SetTable(testTable(1, 1))
+	}
+	ts := tx.Table(1)
+	for i := range n {
+		ts.Add(0, []uint32{ts.Intern(0, fmt.Sprint("v", i))}, delta)
+	}
 }
 
 func resident(s *Store) int {
@@ -237,17 +240,16 @@ func TestCheckpointsInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := mustOpen(t, Options{FS: vfs.NewMem(), CheckpointEvery: time.Second})
 		defer mustClose(t, s)
-		set := func(index uint64) {
-			s.Update(func(tx *Tx) { tx.SetApplied(schema.Applied{Index: index, Term: 1}) })
-		}
-		set(1)
+		s.Update(func(tx *Tx) { tx.SetApplied(schema.Applied{Index: 1, Term: 1}) })
 		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
 		if s.Durable().Index != 1 {
 			t.Errorf("durable at %d a second later", s.Durable().Index)
 		}
-		addAll(s, dirtyCellsMax+1, 1)
-		set(2)
+		s.Update(func(tx *Tx) { // together: a checkpoint may begin as soon as the cells are there
+			addTo(tx, dirtyCellsMax+1, 1)
+			tx.SetApplied(schema.Applied{Index: 2, Term: 1})
+		})
 		time.Sleep(200 * time.Millisecond) // a rest after the one before, which may have slept within Pebble; far from the next second
 		synctest.Wait()
 		if s.Durable().Index != 2 {
@@ -315,32 +317,6 @@ func TestWaitApplied(t *testing.T) {
 			t.Errorf("cancelled wait gives %v", err)
 		}
 	})
-}
-
-func TestPrefetchReadsWhatIsMissing(t *testing.T) {
-	s := mustOpen(t, Options{FS: vfs.NewMem()})
-	defer mustClose(t, s)
-	addAll(s, 20_000, 1)
-	if err := s.Checkpoint(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	evictAll(s)
-	cols := [][]uint32{{1, 2, 3, 5000, 999_999}}
-	if err := s.Prefetch(t.Context(), 1, 0, cols); err != nil {
-		t.Fatal(err)
-	}
-	got := resident(s)
-	if got == 0 || got > 5 {
-		t.Errorf("%d blocks were fetched for 5 cells", got)
-	}
-	before := s.Stats().ReadBack
-	s.Update(func(tx *Tx) { tx.Table(1).AddColumns(0, cols[:1], []int64{1, 1, 1, 1, 0}) })
-	if s.Stats().ReadBack != before {
-		t.Error("the writer had to read what was fetched")
-	}
-	if err := s.Prefetch(t.Context(), 77, 0, cols); err != nil {
-		t.Errorf("an unknown table gives %v", err)
-	}
 }
 
 func TestDictReaderSeesAppliedValuesOnly(t *testing.T) {
@@ -432,9 +408,6 @@ func TestReadersAndWriterAtOnce(t *testing.T) {
 		addAll(s, 30_000, 1)
 		if i%8 == 0 {
 			s.shrink()
-			if err := s.Prefetch(t.Context(), 1, 0, [][]uint32{{1, 100, 1000, 10_000}}); err != nil {
-				t.Error(err)
-			}
 		}
 	}
 	close(stop)

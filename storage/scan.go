@@ -7,15 +7,6 @@ import (
 	"sync"
 )
 
-// Chunk is up to a block of cells of one window, in columns. It is valid until the function that got it returns, and must not be changed:
-// Counts may be the store's own memory.
-type Chunk struct {
-	Window int64
-	Len    int
-	Codes  [][]uint32 // a column of Len codes for each dimension asked for; 0 is NULL
-	Counts []int64    // never 0
-}
-
 // Scan calls fn for all cells of the segment that pass the filter, in chunks, with the codes of the dimensions dims in this order. It ends
 // with the error of fn, with ctx, with ErrSnapshotTooOld, or with an error that is ErrCorrupt and names the file.
 func (g Segment) Scan(ctx context.Context, dims []int, fn func(*Chunk) error) error {
@@ -29,7 +20,7 @@ func (g Segment) Scan(ctx context.Context, dims []int, fn func(*Chunk) error) er
 	}
 	defer leave()
 	sc := scanners.Get().(*scanner)
-	defer scanners.Put(sc)
+	defer sc.end()
 	sc.start(g, dims)
 	for _, p := range g.parts {
 		if err := ctx.Err(); err != nil {
@@ -79,13 +70,17 @@ type scanner struct {
 	dims    []int
 	swapped []bool
 	sets    []CodeSet
-	wanted  []int // dimensions of dims and of sets, without repetition
-	columns [][]uint32
-	at      []uint16 // combinations of the rows of a ranked block, if listed
-	listed  bool
-	cycles  []cycle  // of each dimension
-	keep    []uint16 // rows that stay
-	counts  []int64
+	sides   []side // of each dimension
+
+	part   part // of the chunk
+	cells  *cells
+	at     []uint16 // combinations of the rows of a ranked block, if listed
+	listed bool
+	keep   []uint16 // rows that stay, if chosen
+	chosen bool
+	counts []int64
+
+	columns [][]uint32 // of the dimensions asked for
 	out     Chunk
 }
 
@@ -98,31 +93,19 @@ func (sc *scanner) start(g Segment, dims []int) {
 		sc.sets = append(sc.sets, nil)
 	}
 	copy(sc.sets, g.filter.Codes)
-	for len(sc.columns) < len(sc.sets) {
-		sc.columns, sc.cycles = append(sc.columns, nil), append(sc.cycles, cycle{})
+	for len(sc.sides) < len(sc.sets) {
+		sc.sides = append(sc.sides, side{})
 	}
-	for d := range sc.cycles {
-		sc.cycles[d].layout = nil
+	for d := range sc.sides {
+		sc.sides[d].cycle.layout = nil
 	}
-	if cap(sc.out.Codes) < len(dims) {
-		sc.out.Codes = make([][]uint32, len(dims))
-	}
-	sc.out.Codes = sc.out.Codes[:len(dims)]
-	sc.wanted = sc.wanted[:0]
-	for d := range sc.sets {
-		if sc.sets[d] != nil || contains(dims, d) {
-			sc.wanted = append(sc.wanted, d)
-		}
-	}
+	sc.out.sc = sc
 }
 
-func contains(s []int, v int) bool {
-	for _, x := range s {
-		if x == v {
-			return true
-		}
-	}
-	return false
+// end lets go of the store's memory and keeps the buffers for another scan.
+func (sc *scanner) end() {
+	sc.part, sc.cells, sc.out.Counts = part{}, nil, nil
+	scanners.Put(sc)
 }
 
 // skips reports that no cell of the block can pass the filter, which shows where a dimension has one code in all of the block.
@@ -152,51 +135,21 @@ func (sc *scanner) outer(d int, code uint32) uint32 {
 	return code
 }
 
-// chunk fills sc.out with the cells of c that are not zero and pass.
+// chunk fills sc.out with the cells of c that are not zero and pass. Columns are written when they are asked for.
 func (sc *scanner) chunk(p part, c *cells) {
-	n := len(c.counts)
-	sc.listed = false
-	for _, d := range sc.wanted {
-		col := sc.column(d, n)
-		switch {
-		case p.w.dense == nil:
-			c.pack.fill(c.keys, d, col)
-		case c.ranks == nil:
-			p.w.dense.fill(p.h.id<<blockBits, d, col)
-		default:
-			sc.pick(p.w.dense, p.h.id<<blockBits, d, c, col)
-		}
-		if sc.swapped[d] {
-			for i, code := range col {
-				if code <= 1 {
-					col[i] = code ^ 1
-				}
-			}
-		}
+	sc.part, sc.cells, sc.listed, sc.chosen = p, c, false, false
+	for d := range sc.sides {
+		sc.sides[d].state = unwritten
 	}
-	sc.out.Window, sc.out.Len, sc.out.Counts = p.w.start, n, c.counts
+	sc.out.Window, sc.out.Len, sc.out.Counts = p.w.start, len(c.counts), c.counts
 	if sc.choose(c) {
 		sc.gather(c)
 	}
-	for i, d := range sc.dims {
-		sc.out.Codes[i] = sc.columns[d][:sc.out.Len]
-	}
-}
-
-func (sc *scanner) column(d, n int) []uint32 {
-	if cap(sc.columns[d]) < n {
-		sc.columns[d] = make([]uint32, n)
-	}
-	sc.columns[d] = sc.columns[d][:n]
-	return sc.columns[d]
 }
 
 // choose lists the rows that stay in sc.keep. It is false if all do.
 func (sc *scanner) choose(c *cells) bool {
-	filtered := false
-	for _, d := range sc.wanted {
-		filtered = filtered || sc.sets[d] != nil
-	}
+	filtered := slices.ContainsFunc(sc.sets, func(s CodeSet) bool { return s != nil })
 	if !filtered && c.live == len(c.counts) {
 		return false
 	}
@@ -211,12 +164,11 @@ func (sc *scanner) choose(c *cells) bool {
 			n++
 		}
 	}
-	for _, d := range sc.wanted {
-		set := sc.sets[d]
+	for d, set := range sc.sets {
 		if set == nil {
 			continue
 		}
-		col, m := sc.columns[d], 0
+		col, m := sc.all(d), 0
 		for _, i := range keep[:n] {
 			keep[m] = i
 			if set.Has(col[i]) {
@@ -225,11 +177,11 @@ func (sc *scanner) choose(c *cells) bool {
 		}
 		n = m
 	}
-	sc.keep = keep[:n]
+	sc.keep, sc.chosen = keep[:n], true
 	return true
 }
 
-// gather moves the rows of sc.keep together.
+// gather moves the counts of the rows of sc.keep together.
 func (sc *scanner) gather(c *cells) {
 	n := len(sc.keep)
 	if cap(sc.counts) < n {
@@ -239,36 +191,27 @@ func (sc *scanner) gather(c *cells) {
 	for j, i := range sc.keep {
 		sc.counts[j] = c.counts[i]
 	}
-	for _, d := range sc.dims {
-		col := sc.columns[d]
-		if len(col) == n {
-			continue // all stay, or d stands twice in dims
-		}
-		for j, i := range sc.keep {
-			col[j] = col[i]
-		}
-		sc.columns[d] = col[:n]
-	}
 	sc.out.Len, sc.out.Counts = n, sc.counts
 }
 
 // runMin is the length from which a run of combinations with equal or rising codes is worth finding its end.
 const runMin = 48
 
-// pick writes the codes of dimension d of the combinations first + sc.at[0], first + sc.at[1], …
+// pick writes the codes of dimension d of the combinations of a ranked block, which begins at first.
 func (sc *scanner) pick(l *denseLayout, first uint64, d int, c *cells, col []uint32) {
+	x := &sc.sides[d]
 	switch {
 	case d >= len(l.cap):
 		clear(col)
 	case l.stride[d] >= runMin:
 		l.pickEqual(first, d, c, col)
 	case l.stride[d] == 1 && l.cap[d] >= rankBits: // so that codes begin again once in a word at most
-		sc.columns[d] = l.pickRising(first, d, c, col)
+		x.column = l.pickRising(first, d, c, col)
 	default:
 		if !sc.listed {
 			sc.at, sc.listed = c.list(sc.at), true
 		}
-		sc.cycles[d].pick(l, first, d, sc.at, col)
+		x.cycle.pick(l, first, d, sc.at, col)
 	}
 }
 

@@ -1,6 +1,12 @@
 package storage
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/quipudb/quipu/storage/keys"
+	"github.com/quipudb/quipu/storage/schema"
+)
 
 // counters are totals since Open.
 type counters struct {
@@ -40,4 +46,38 @@ func (s *Store) Stats() Stats {
 		}
 	}
 	return st
+}
+
+// TableSize is what one table takes.
+type TableSize struct {
+	Cells     uint64 // that are not zero
+	DiskBytes uint64 // of its keys in Pebble, about; what changed since the last checkpoint is not in it
+}
+
+// TableSizes measures every table. It takes a snapshot, and reads the index of files that hold a table's ends.
+func (s *Store) TableSizes() (map[schema.TableID]TableSize, error) {
+	n, err := s.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer n.Release()
+	leave, err := s.views.scan(n.view) // the database stays open as long
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	out := make(map[schema.TableID]TableSize, len(n.root.tables))
+	for _, t := range n.root.tables {
+		size := TableSize{Cells: (&TableView{n, t}).Cells()}
+		for _, kind := range []keys.Kind{keys.Dict, keys.Live, keys.Block} {
+			r := keys.TableRange(kind, uint64(t.def.ID))
+			bytes, err := n.view.pin.db.EstimateDiskUsage(r.Start, r.End)
+			if err != nil {
+				return nil, fmt.Errorf("storage: size of table %d: %w", t.def.ID, err)
+			}
+			size.DiskBytes += bytes
+		}
+		out[t.def.ID] = size
+	}
+	return out, nil
 }

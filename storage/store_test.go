@@ -59,7 +59,7 @@ func contents(t testing.TB, n *Snapshot, id schema.TableID) map[string]int64 {
 		err := g.Scan(context.Background(), dims, func(c *Chunk) error {
 			for i, count := range c.Counts {
 				key := fmt.Sprint(c.Window, ":")
-				for d, col := range c.Codes {
+				for d, col := range c.Columns() {
 					if col[i] == 0 {
 						key += " NULL"
 					} else {

@@ -94,6 +94,18 @@ func (w *window) at(b uint64) *block {
 	return nil
 }
 
+// holder is the block that holds or would hold a cell, or nil.
+func (w *window) holder(codes []uint32) *block {
+	if w.dense == nil {
+		return w.at(hashCodes(codes) >> 1 >> (63 - w.depth))
+	}
+	n, ok := w.dense.index(codes)
+	if !ok {
+		return nil
+	}
+	return w.at(n >> blockBits)
+}
+
 // set puts h at directory entry b. w is of the current epoch.
 func (w *window) set(b uint64, h *block, epoch uint64) {
 	for b>>pageBits >= uint64(len(w.pages)) {

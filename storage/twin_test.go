@@ -108,9 +108,10 @@ func scanTwin(t *testing.T, v *TableView, f Filter, target int) (map[twinCell]in
 			if len(c.Counts) != c.Len {
 				t.Fatalf("%d counts in a chunk of %d", len(c.Counts), c.Len)
 			}
+			checkRuns(t, c, len(dims))
 			for i, count := range c.Counts {
 				cell := twinCell{window: c.Window}
-				for d, col := range c.Codes {
+				for d, col := range c.Columns() {
 					cell.codes[d] = col[i]
 				}
 				if _, twice := all[cell]; twice || count == 0 {
@@ -125,6 +126,25 @@ func scanTwin(t *testing.T, v *TableView, f Filter, target int) (map[twinCell]in
 		}
 	}
 	return all, nil
+}
+
+// checkRuns compares the runs of a chunk with its columns.
+func checkRuns(t *testing.T, c *Chunk, dims int) {
+	t.Helper()
+	for d := range dims {
+		at, runs := 0, c.Runs(d) // before the column is asked for
+		for _, r := range runs {
+			for at < r.End {
+				if code := c.Codes(d)[at]; code != r.Code {
+					t.Fatalf("dimension %d: cell %d of %d has code %d, its run %d", d, at, c.Len, code, r.Code)
+				}
+				at++
+			}
+		}
+		if runs != nil && at != c.Len {
+			t.Fatalf("dimension %d: runs of %d cells in a chunk of %d", d, at, c.Len)
+		}
+	}
 }
 
 // trial drives a store and its twin through the same random steps.

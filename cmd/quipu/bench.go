@@ -15,9 +15,10 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure ingest and queries with work made from a fixed seed",
 		Long: `Without --url the benchmark starts a durable node of its own in a temporary directory, as a process beside
-this one, and removes it afterwards.`,
+this one, and removes it afterwards. With --nodes 3 it starts three, and waits for their replicas.`,
 	}
-	c.AddCommand(measures(benchIngest()), measures(benchQuery()), benchGenerate())
+	c.AddCommand(measures(benchIngest()), measures(benchQuery()), measures(benchCluster()), benchFailover(), benchCatchup(), benchGrowth(),
+		benchOutage(), benchGenerate())
 	return c
 }
 
@@ -25,7 +26,8 @@ this one, and removes it afterwards.`,
 func measures(c *cobra.Command) *cobra.Command {
 	c.Flags().Bool("json", false, "print the result as JSON")
 	c.Flags().String("url", "", "server to measure (default: a node of its own)")
-	c.Flags().String("server-data-dir", "", "directory of the benchmark's own node (default: a temporary one)")
+	c.Flags().Int("nodes", 1, "nodes of its own to start, as one cluster on this machine")
+	c.Flags().String("server-data-dir", "", "directory of the benchmark's own nodes (default: a temporary one)")
 	return c
 }
 
@@ -35,7 +37,8 @@ func benchIngest() *cobra.Command {
 		Use: "ingest", Short: "Write observations and measure rate and latency", Args: exactly(0, "no argument"),
 		Example: `  quipu bench ingest --cells 20000 --batch 1000
   quipu bench ingest --batch 1 --in-flight 512
-  quipu bench ingest --rate 1000000`,
+  quipu bench ingest --rate 1000000
+  quipu bench ingest --nodes 3`,
 		RunE: benchmarked(func(cmd *cobra.Command, cl *client.Client) error {
 			r, err := o.Run(cmd.Context(), cl)
 			if err != nil {
@@ -143,11 +146,12 @@ func benchmarked(f func(*cobra.Command, *client.Client) error, inFlight func(*in
 			if evicted, _ := cmd.Flags().GetBool("evicted"); evicted {
 				flags = []string{"--cell-memory", "16MiB"}
 			}
-			stop, err := ownNode(cmd, flags...)
+			nodes, _ := cmd.Flags().GetInt("nodes")
+			own, err := ownNodes(cmd, nodes, flags...)
 			if err != nil {
 				return err
 			}
-			defer stop()
+			defer own.stop()
 		}
 		cl, err := connect(cmd, client.WithInFlight(n))
 		if err != nil {

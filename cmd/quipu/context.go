@@ -23,7 +23,7 @@ func contextCommand() *cobra.Command {
   quipu context set prod sample_rate=0.2 window_sec=60 --if-version 1
   quipu context watch`,
 	}
-	c.AddCommand(contextGet(), contextSet(), contextHistory(), contextList(), contextDelete(), contextWatch())
+	c.AddCommand(contextGet(), contextSet(), contextHistory(), contextList(), contextRevert(), contextDelete(), contextWatch())
 	return c
 }
 
@@ -73,6 +73,21 @@ func contextSet() *cobra.Command {
 			return printRecord(cmd.OutOrStdout(), r)
 		})}
 	c.Flags().Uint64Var(&version, "if-version", 0, "version that was read; 0 means that there is none yet")
+	return c
+}
+
+func contextRevert() *cobra.Command {
+	var version, to uint64
+	c := &cobra.Command{Use: "revert NAME --to VERSION", Short: "Bring back the values of an earlier version of a context, as its next one", Args: exactly(1, "one name"),
+		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, args []string) error {
+			r, err := cl.Context(args[0]).Revert(cmd.Context(), version, to)
+			if err != nil {
+				return err
+			}
+			return printRecord(cmd.OutOrStdout(), r)
+		})}
+	c.Flags().Uint64Var(&version, "if-version", 0, "version that was read")
+	c.Flags().Uint64Var(&to, "to", 0, "version whose values come back; history shows them")
 	return c
 }
 

@@ -44,7 +44,7 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s := &shell.Session{Client: cl, Out: w, Err: cmd.ErrOrStderr(), Format: format}
+			s := &shell.Session{Conn: shell.API(cl, urlOf(cmd)), Out: w, Err: cmd.ErrOrStderr(), Format: format}
 			err = s.Execute(cmd.Context(), fmt.Sprintf("SELECT %s, count FROM %s", strings.Join(columns, ", "), quoted(t.Name)))
 			if cerr := done(); err == nil {
 				err = cerr

@@ -87,7 +87,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writ
 	c.SetVersionTemplate("quipu {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	c.AddCommand(demoCommand(), serveCommand(), talks(sqlCommand()), talks(importCommand()), talks(exportCommand()), talks(tableCommand()),
-		talks(contextCommand()), talks(tokenCommand()), talks(nodeCommand()), talks(clusterCommand()), benchCommand(), versionCommand())
+		talks(contextCommand()), talks(leaseCommand()), talks(tokenCommand()), talks(nodeCommand()), talks(clusterCommand()), backupCommand(), recoverCommand(), benchCommand(), versionCommand())
 	c.SetHelpCommand(helpCommand())
 	for _, group := range append(c.Commands(), c) {
 		if group.HasSubCommands() {
@@ -100,7 +100,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers, 4 another writ
 // talks gives a command, with its own commands, the flag that names the server.
 func talks(c *cobra.Command) *cobra.Command {
 	f := c.PersistentFlags()
-	f.String("url", "", "server to talk to (default $QUIPU_URL or "+defaultURL+"); quipus://host:port encrypts the connection")
+	f.String("url", "", "server to talk to (default $QUIPU_URL or "+defaultURL+"); several with commas between them; quipus://host:port encrypts the connection")
 	f.String("tls-ca", "", "file of certificates to trust instead of the system's; encrypts the connection (default $QUIPU_TLS_CA)")
 	f.StringP("user", "U", "", "role to log in as (default $QUIPU_USER), with the password of $QUIPU_PASSWORD or from the terminal; $QUIPU_TOKEN logs in by a token")
 	return c
@@ -153,8 +153,10 @@ func exactly(n int, what string) cobra.PositionalArgs {
 
 // connect opens a client to the server that --url or $QUIPU_URL names. Failure within five seconds says what was tried.
 func connect(cmd *cobra.Command, opts ...client.Option) (*client.Client, error) {
-	url, _ := cmd.Flags().GetString("url")
-	url = cmp.Or(url, os.Getenv("QUIPU_URL"), defaultURL)
+	url := urlOf(cmd)
+	if shell.IsPostgres(url) {
+		return nil, &usageError{fmt.Errorf("%s speaks gRPC: give it host:port of the API and not a postgres:// address (quipu sql takes both)", cmd.CommandPath())}
+	}
 	credentials, err := credentialsOf(cmd)
 	if err != nil {
 		return nil, err
@@ -167,6 +169,12 @@ func connect(cmd *cobra.Command, opts ...client.Option) (*client.Client, error) 
 		return nil, &absentError{url, err}
 	}
 	return c, err
+}
+
+// urlOf is the server that --url or $QUIPU_URL names.
+func urlOf(cmd *cobra.Command) string {
+	url, _ := cmd.Flags().GetString("url")
+	return cmp.Or(url, os.Getenv("QUIPU_URL"), defaultURL)
 }
 
 // absentError is a server that did not answer in time.

@@ -80,7 +80,7 @@ func clusterCommand() *cobra.Command {
 	}
 	status.Flags().BoolVar(&wait, "wait", false, "return when every group is led and has its voters: three, or one a node where there are fewer")
 	status.Flags().IntVar(&nodes, "nodes", 1, "with --wait: and when at least so many nodes are active and answer")
-	c.AddCommand(status, &cobra.Command{
+	c.AddCommand(status, hashCommand(format), &cobra.Command{
 		Use: "map", Short: "List the groups with their leaders and replicas", Args: exactly(0, "no argument"),
 		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, _ []string) error {
 			m, err := cl.Map(cmd.Context())
@@ -122,19 +122,25 @@ func until(ctx context.Context, cl *client.Client, ok func(client.ClusterMap) bo
 	}
 }
 
-// settled says that so many nodes are there, and that every group is led and has its voters.
+// settled says that so many nodes are there, and that every group is led and has its voters, on nodes that are there.
 func settled(m client.ClusterMap, nodes int) bool {
-	active := 0
+	active := map[string]bool{}
 	for _, n := range m.Nodes {
 		if n.State == "active" && n.Reachable {
-			active++
+			active[n.ID] = true
 		}
 	}
-	if active < nodes {
+	if len(active) < nodes {
 		return false
 	}
 	for _, g := range m.Groups {
-		if g.Leader == "" || len(g.Voters) < min(3, active) {
+		voters := 0
+		for _, id := range g.Voters {
+			if active[id] {
+				voters++
+			}
+		}
+		if g.Leader == "" || voters < min(3, len(active)) {
 			return false
 		}
 	}

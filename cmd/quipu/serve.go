@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/quipudb/quipu/server"
 	"github.com/quipudb/quipu/server/transport"
@@ -75,7 +76,9 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	f.StringVar(&certificates.CertFile, "peer-cert", "", "certificate of this node (PEM), for TLS between nodes on addresses other than loopback ones")
 	f.StringVar(&certificates.KeyFile, "peer-key", "", "private key of --peer-cert (PEM)")
 	f.StringVar(&certificates.AuthorityFile, "peer-ca", "", "certificates of the authority that signs those of all nodes, and of nothing else (PEM)")
+	f.StringVar(&cfg.Peer.API, "advertise-api", "", "address at which clients reach this node (default that of --listen)")
 	f.StringVar(&cfg.Peer.Advertise, "advertise", "", "address at which other nodes reach this one (default that of --peer-addr)")
+	f.Var(&failover{&cfg.Peer.Timeout}, "failover", "how soon another node takes over: default (about 2 s) or fast (about 0.5 s, for quiet machines and disks); the same on all nodes")
 	f.StringVar(&cfg.Peer.Join, "join", "", "peer address of any member of the cluster that a new node joins")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "file of the certificate, in PEM form with those between it and the root")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "file of the certificate's key, in PEM form")
@@ -89,6 +92,34 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	c.MarkFlagsRequiredTogether("peer-cert", "peer-key", "peer-ca")
 	return c
 }
+
+// failover is the choice of how long nodes wait for a leader's sign of life.
+type failover struct{ timeout *time.Duration }
+
+// failoverFast is short enough for writers to wait half a second, and long enough for a machine of two cores at work. Shorter ones depose leaders
+// that wait for their disk.
+const failoverFast = 200 * time.Millisecond
+
+func (f *failover) String() string {
+	if f.timeout != nil && *f.timeout == failoverFast {
+		return "fast"
+	}
+	return "default"
+}
+
+func (f *failover) Set(s string) error {
+	switch s {
+	case "default":
+		*f.timeout = 0
+	case "fast":
+		*f.timeout = failoverFast
+	default:
+		return fmt.Errorf("%q is neither default nor fast", s)
+	}
+	return nil
+}
+
+func (f *failover) Type() string { return "default|fast" }
 
 // peerDefault is the usual address for other nodes.
 const peerDefault = "127.0.0.1:7481"
@@ -109,7 +140,7 @@ func serve(cmd *cobra.Command, cfg server.Config, address, postgres string) erro
 		return errors.Join(err, s.Close())
 	}
 	state := ""
-	if !s.Closed() {
+	if s.Unguarded() {
 		state = "; no role exists: open to every program on this machine"
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s%s  (gRPC and HTTP; %sdata in %s%s)\n", servingPrefix, s.Addr, sql, cfg.DataDir, state)

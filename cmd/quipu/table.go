@@ -23,7 +23,7 @@ func tableCommand() *cobra.Command {
 				return err
 			}
 			defer closing(cmd.Context(), cl, &err)
-			return run(cmd, &shell.Session{Client: cl, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Format: format}, args)
+			return run(cmd, &shell.Session{Conn: shell.API(cl, urlOf(cmd)), Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Format: format}, args)
 		}
 	}
 	c.AddCommand(&cobra.Command{

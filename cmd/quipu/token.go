@@ -58,7 +58,7 @@ func tokenList() *cobra.Command {
 		Use: "list", Short: "List tokens: all for who administers, else one's own", Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return talk(cmd, func(ctx context.Context, cl *client.Client) error {
-				s := &shell.Session{Client: cl, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Format: "table"}
+				s := &shell.Session{Conn: shell.API(cl, urlOf(cmd)), Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Format: "table"}
 				return s.Execute(ctx, "SHOW tokens")
 			})
 		},

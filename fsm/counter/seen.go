@@ -36,6 +36,7 @@ type Status struct {
 	Entries    uint64 // applied since the start
 	Parts      uint64 // counted since the start
 	Cells      uint64 // of applied entries since the start
+	Observed   uint64 // observations added or taken away since the start, modulo 2⁶⁴
 	Duplicates uint64 // parts of refused entries that had been answered before, since the start
 	Refused    uint64 // parts refused for a reason of their own, since the start
 }
@@ -44,8 +45,8 @@ type Status struct {
 type DeadStatus struct{ Ordinary, Durable command.DeadIDs }
 
 type stats struct {
-	entries, parts, cells, duplicates, refused uint64
-	last                                       atomic.Pointer[Status]
+	entries, parts, cells, observed, duplicates, refused uint64
+	last                                                 atomic.Pointer[Status]
 }
 
 func (s *stats) applied(parts int, a *entry) {
@@ -53,6 +54,9 @@ func (s *stats) applied(parts int, a *entry) {
 	s.parts += uint64(parts)
 	for i := range a.cmd.Groups {
 		s.cells += uint64(len(a.cells[i].Deltas))
+		for _, d := range a.cells[i].Deltas {
+			s.observed += uint64(max(d, -d))
+		}
 	}
 }
 
@@ -62,7 +66,7 @@ func (m *Machine) Status() Status { return *m.stats.last.Load() }
 func (m *Machine) publish() {
 	s := Status{LogTime: m.clock.Now, MapVersion: m.slots.version, Shard: m.slots.shard, Windows: len(m.windows), Keys: len(m.keys),
 		Dead:    DeadStatus{m.ordinary.DeadIDs, m.durable.DeadIDs},
-		Entries: m.stats.entries, Parts: m.stats.parts, Cells: m.stats.cells, Duplicates: m.stats.duplicates, Refused: m.stats.refused}
+		Entries: m.stats.entries, Parts: m.stats.parts, Cells: m.stats.cells, Observed: m.stats.observed, Duplicates: m.stats.duplicates, Refused: m.stats.refused}
 	for _, r := range m.slots.ranges {
 		s.Slots += int(r.To - r.From + 1)
 	}

@@ -149,10 +149,10 @@ func Cells(t testing.TB, view *storage.TableView) (lines []string) {
 			for i := range c.Len {
 				line := fmt.Sprintf("cell %d.%d", view.Schema().ID, c.Window)
 				for d := range dims {
-					if c.Codes[d][i] == 0 {
+					if c.Codes(d)[i] == 0 {
 						line += " NULL"
 					} else {
-						line += " " + view.Value(d, c.Codes[d][i])
+						line += " " + view.Value(d, c.Codes(d)[i])
 					}
 				}
 				lines = append(lines, fmt.Sprintf("%s = %d\n", line, c.Counts[i]))

@@ -50,6 +50,7 @@ type Machine struct {
 	durables  map[string]int   // durable sessions by principal
 	ends      endings          // of sessions and leases
 	changes   []Change         // of this step
+	requests  requests         // what Once commands came to
 	moved     bool             // clock moved since the last Settle
 	marked    bool             // marks changed since the last Settle
 	view      atomic.Pointer[View]
@@ -129,6 +130,14 @@ func (m *Machine) Apply(tx *storage.Tx, e fsm.Entry) fsm.Result {
 	}
 	r := &Result{Index: e.Index}
 	m.advance(tx, e.Index, cmd.At())
+	if c, ok := cmd.(*command.Once); ok {
+		return m.once(tx, c, r)
+	}
+	return m.run(tx, cmd, r)
+}
+
+// run carries a command out.
+func (m *Machine) run(tx *storage.Tx, cmd command.Command, r *Result) *Result {
 	switch c := cmd.(type) {
 	case *command.TermStart, *command.Tick:
 		return r

@@ -30,6 +30,7 @@ const (
 	rowLease    = 10
 	rowState    = 11 // a SetNodeState
 	rowReplicas = 12 // a SetReplicas
+	rowRequest  = 13
 	rowRole     = 16 // a PutRole, whose IfVersion is the version that it has
 	rowGrant    = 17
 	rowToken    = 18 // a PutToken
@@ -41,7 +42,7 @@ var errUnknownRow = errors.New("a row of an unknown kind: the state was written 
 func (m *Machine) Load(tx *storage.Tx) error {
 	m.clock, m.next = fsm.Clock{}, *emptyView()
 	m.deadlines, m.durables, m.ends = map[uint64]int64{}, map[string]int{}, nil
-	m.changes, m.moved, m.marked = nil, false, false
+	m.changes, m.moved, m.marked, m.requests = nil, false, false, requests{}
 	for k, v := range tx.Rows(nil) {
 		if err := m.loadRow(k, v); err != nil {
 			return fmt.Errorf("row %x: %w", k, err)
@@ -70,6 +71,8 @@ func (m *Machine) loadRow(k string, v []byte) error {
 		return m.loadLease(v)
 	case rowGrant:
 		return m.loadGrant(k, v)
+	case rowRequest:
+		return m.loadRequest(k, v)
 	case rowIdentity, rowTable, rowCutoff, rowImport, rowNode, rowState, rowReplicas, rowRole, rowToken:
 		c, err := command.Decode(slices.Clone(v))
 		if err != nil {

@@ -98,6 +98,13 @@ func (r *rig) line(t *testing.T, sub **Sub, words []string) string {
 		return r.show()
 	case "changes":
 		return changes(*sub)
+	case "skip": // so many entries pass
+		for range a.num("entries") {
+			r.do(&command.Tick{})
+		}
+		return ""
+	case "once": // once=ID since=INDEX, then a command
+		return result(r.do(&command.Once{ID: [16]byte{byte(a.num("once"))}, Since: a.num("since"), Command: parse(words[3], a)}))
 	}
 	c := parse(words[0], a)
 	if c == nil {

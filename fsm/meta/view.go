@@ -143,6 +143,17 @@ func (v *View) Lease(name string) (*Lease, bool) {
 	return l, ok
 }
 
+// Leases are those whose name begins with prefix, by name.
+func (v *View) Leases(prefix string) []*Lease {
+	var all []*Lease
+	for _, name := range slices.Sorted(maps.Keys(v.leases)) {
+		if strings.HasPrefix(name, prefix) {
+			all = append(all, v.leases[name])
+		}
+	}
+	return all
+}
+
 // Role finds a role.
 func (v *View) Role(name string) (*Role, bool) {
 	r, ok := v.roles[name]

@@ -96,9 +96,6 @@ func (r *Reader) End() error {
 	return r.err
 }
 
-// More reports whether something is left to read.
-func (r *Reader) More() bool { return r.err == nil && len(r.b) > 0 }
-
 // Uint reads an unsigned number.
 func (r *Reader) Uint() uint64 {
 	v, n := binary.Uvarint(r.b)

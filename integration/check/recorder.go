@@ -3,6 +3,7 @@ package check
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // from its call on: if it gets no answer, an add is of unknown outcome and a read has failed.
 type Recorder struct {
 	began time.Time
+	last  atomic.Int64 // the newest time given out
 
 	mu sync.Mutex // guards the fields below
 	h  History
@@ -20,7 +22,16 @@ func NewRecorder(shards int, note map[string]string) *Recorder {
 	return &Recorder{began: time.Now(), h: History{Shards: shards, Note: note}}
 }
 
-func (r *Recorder) now() int64 { return int64(time.Since(r.began)) }
+// now is never the same twice, so that what came one after the other is so in the history: virtual time stands still while much happens.
+func (r *Recorder) now() int64 {
+	for {
+		last := r.last.Load()
+		now := max(int64(time.Since(r.began)), last+1)
+		if r.last.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
 
 // Writer is an identity with one add outstanding. The system under test must know it by the same one (a session) and give it a cell of its
 // own on every shard.

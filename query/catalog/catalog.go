@@ -23,9 +23,10 @@ type Options struct {
 	View      plan.Catalog
 	Database  string
 	Principal string
-	Version   string // of the server, as PostgreSQL's settings give it
-	Settings  []Setting
-	Roles     func() []Role // asked once, if at all; nil, or no role: the principal alone
+	Version   string                         // of the server, as PostgreSQL's settings give it
+	Settings  func() []Setting               // of the session
+	Directory func() Directory               // of roles and rights; asked once, if at all. nil: there is no role
+	Sizes     func() map[schema.TableID]Size // of the tables, asked once, if at all; nil, also what it gives: they are not known
 	// Live gives the rows of a table of schema quipu that is not computed here, in the order of its columns; nil: they have none.
 	Live func(table string) ([][]plan.Value, error)
 }
@@ -33,22 +34,21 @@ type Options struct {
 // Setting is one setting of a session.
 type Setting struct{ Name, Value, Default, About string }
 
-// Role is a user or group. OIDs of roles lie above 1<<30.
-type Role struct {
-	Name                                        string
-	OID                                         int64
-	Super, CreateRole, CreateDB, Login, Inherit bool
-	MemberOf                                    []string
-}
-
 // Catalog is the system catalogs at one version, for one session. It is not for several goroutines at once.
 type Catalog struct {
 	o         Options
 	relations map[string]*plan.Relation
 	functions map[string][]*plan.Function
 	cached    map[string][][]plan.Value
-	listed    []Role // what roles gives
 	tables    []*schema.Table
+
+	asked         bool // the directory
+	rights        Directory
+	listed        []role                  // what roles gives
+	measured      bool                    // the sizes
+	known         map[schema.TableID]Size // what sizes gives
+	everyRelation []relation              // what all gives
+	byOID         map[int64]*relation     // the same
 }
 
 // New makes a catalog. Nothing is computed before it is asked for.
@@ -118,6 +118,12 @@ func (w *writer) row(pairs ...any) {
 		row[at] = value(pairs[i+1], w.d.columns[at].Type)
 	}
 	w.rows = append(w.rows, row)
+}
+
+// set gives a column of the last row its value.
+func (w *writer) set(name string, v any) {
+	at := w.d.places[name]
+	w.rows[len(w.rows)-1][at] = value(v, w.d.columns[at].Type)
 }
 
 func value(v any, t plan.Type) plan.Value {

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/quipudb/quipu/query/plan"
@@ -20,8 +18,8 @@ func (c *Catalog) systemFunctions() map[string][]*plan.Function {
 	c.functions = map[string][]*plan.Function{}
 	c.names()
 	c.definitionTexts()
-	c.privileges()
-	c.sizes()
+	c.privilegeFunctions()
+	c.sizeFunctions()
 	c.server()
 	return c.functions
 }
@@ -53,7 +51,7 @@ func (c *Catalog) names() {
 	}, oid, oid)}
 	c.add("pg_get_userbyid", text, func(a []plan.Value) plan.Value {
 		for _, r := range c.roles() {
-			if r.OID == a[0].Int() {
+			if r.oid == a[0].Int() {
 				return plan.TextValue(r.Name)
 			}
 		}
@@ -227,54 +225,6 @@ func (c *Catalog) definitionTexts() {
 	c.add("shobj_description", text, none, oid, text)
 }
 
-// privileges are the questions who may do what. Who can ask at all may read.
-func (c *Catalog) privileges() {
-	yes := func([]plan.Value) plan.Value { return plan.BoolValue(true) }
-	for _, name := range []string{"has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_function_privilege",
-		"has_any_column_privilege", "has_tablespace_privilege", "has_type_privilege", "has_language_privilege", "pg_has_role", "has_sequence_privilege"} {
-		c.add(name, plan.Bool, yes, plan.Unknown, plan.Text)
-		c.add(name, plan.Bool, yes, plan.Unknown, plan.Unknown, plan.Text)
-	}
-	c.add("has_column_privilege", plan.Bool, yes, plan.Unknown, plan.Unknown, plan.Text)
-	c.add("has_column_privilege", plan.Bool, yes, plan.Unknown, plan.Unknown, plan.Unknown, plan.Text)
-	c.add("row_security_active", plan.Bool, func([]plan.Value) plan.Value { return plan.BoolValue(false) }, plan.Unknown)
-	c.add("pg_relation_is_publishable", plan.Bool, func([]plan.Value) plan.Value { return plan.BoolValue(false) }, plan.Int8)
-	c.add("pg_is_other_temp_schema", plan.Bool, func([]plan.Value) plan.Value { return plan.BoolValue(false) }, plan.Int8)
-	c.add("pg_my_temp_schema", plan.Int8, func([]plan.Value) plan.Value { return plan.IntValue(0) })
-}
-
-// sizes are not kept by table: NULL, and no number that is wrong.
-func (c *Catalog) sizes() {
-	none := func([]plan.Value) plan.Value { return plan.Null }
-	for _, name := range []string{"pg_table_size", "pg_relation_size", "pg_total_relation_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"} {
-		c.add(name, plan.Int8, none, plan.Unknown)
-	}
-	c.add("pg_relation_size", plan.Int8, none, plan.Unknown, plan.Text)
-	c.add("pg_tablespace_location", plan.Text, func([]plan.Value) plan.Value { return plan.TextValue("") }, plan.Int8)
-	c.add("pg_size_pretty", plan.Text, func(a []plan.Value) plan.Value { return plan.TextValue(prettySize(a[0].Int())) }, plan.Int8)
-}
-
-// prettySize rounds as PostgreSQL does: a unit is kept up to ten thousand of it, and rounded by its last half.
-func prettySize(n int64) string {
-	if n > -10*1024 && n < 10*1024 {
-		return strconv.FormatInt(n, 10) + " bytes"
-	}
-	n /= 512
-	units := [...]string{"kB", "MB", "GB", "TB", "PB"}
-	for i, unit := range units {
-		if n > -20*1024+1 && n < 20*1024-1 || i == len(units)-1 {
-			if n < 0 {
-				n--
-			} else {
-				n++
-			}
-			return strconv.FormatInt(n/2, 10) + " " + unit
-		}
-		n /= 1024
-	}
-	return ""
-}
-
 // server are facts of the connection and the node.
 func (c *Catalog) server() {
 	constant := func(name string, t plan.Type, v plan.Value) {
@@ -286,12 +236,13 @@ func (c *Catalog) server() {
 	constant("inet_server_addr", plan.Text, plan.Null)
 	constant("inet_client_addr", plan.Text, plan.Null)
 	constant("inet_server_port", plan.Int8, plan.Null)
+	for _, name := range []string{"pg_stat_get_numscans", "pg_stat_get_tuples_returned", "pg_stat_get_tuples_fetched"} { // of indexes, of which there are none
+		c.add(name, plan.Int8, func([]plan.Value) plan.Value { return plan.IntValue(0) }, plan.Int8)
+	}
 	constant("pg_advisory_unlock_all", plan.Text, plan.TextValue("")) // nothing can be locked
+	// Of constants the binder takes it.
 	c.functions["set_config"] = []*plan.Function{plan.NewSystemFunction("set_config", plan.Text, true, func(a []plan.Value) (plan.Value, error) {
-		if a[0].Text() != "search_path" {
-			return plan.Null, errcode.New(errcode.NotSupported, "set_config is for search_path, which stays as it is").WithHint("SET %s = …", a[0].Text())
-		}
-		return a[1], nil
+		return plan.Null, errcode.New(errcode.NotSupported, "set_config takes constants").WithHint("SET %s = …", a[0].String())
 	}, plan.Text, plan.Text, plan.Bool)}
 	c.functions["current_setting"] = []*plan.Function{plan.NewSystemFunction("current_setting", plan.Text, false, c.currentSetting, plan.Text),
 		plan.NewSystemFunction("current_setting", plan.Text, false, c.currentSetting, plan.Text, plan.Bool)}
@@ -311,10 +262,13 @@ func (c *Catalog) currentSetting(a []plan.Value) (plan.Value, error) {
 
 func (c *Catalog) relationByOID(oid int64) *relation {
 	list := c.all()
-	if i := slices.IndexFunc(list, func(r relation) bool { return r.oid == oid }); i >= 0 {
-		return &list[i]
+	if c.byOID == nil {
+		c.byOID = make(map[int64]*relation, len(list))
+		for i := range list {
+			c.byOID[list[i].oid] = &list[i]
+		}
 	}
-	return nil
+	return c.byOID[oid]
 }
 
 // Name is what an OID shows as: qualified where its schema has to be named.
@@ -343,7 +297,7 @@ func (c *Catalog) Name(t plan.Type, oid int64) (string, bool) {
 		}
 	case plan.RegRole:
 		for _, r := range c.roles() {
-			if r.OID == oid {
+			if r.oid == oid {
 				return quoteIdent(r.Name), true
 			}
 		}
@@ -384,7 +338,7 @@ func (c *Catalog) OID(t plan.Type, name string) (int64, bool) {
 	case plan.RegRole:
 		for _, r := range c.roles() {
 			if r.Name == last {
-				return r.OID, true
+				return r.oid, true
 			}
 		}
 	}

@@ -6,22 +6,26 @@ import (
 
 func (w *writer) catalogName() { w.row("catalog_name", w.c.o.Database) }
 
-func (w *writer) enabledRoles() {
-	for _, r := range w.c.roles() {
-		if r.Name == w.c.o.Principal {
-			w.row("role_name", r.Name)
-		}
+func (w *writer) schemata() {
+	for _, n := range namespaces {
+		w.row("catalog_name", w.c.o.Database, "schema_name", n.name, "schema_owner", w.c.owner())
 	}
 }
 
-func (w *writer) schemata() {
-	for _, n := range namespaces {
-		w.row("catalog_name", w.c.o.Database, "schema_name", n.name, "schema_owner", owner)
+// shown are the relations that who asks has a privilege on: the standard hides the others here, as pg_catalog does not.
+func (w *writer) shown() []*relation {
+	var out []*relation
+	self, list := w.c.self(), w.c.all()
+	for i := range list {
+		if held, _ := w.c.privileges(self, &list[i]); held != 0 {
+			out = append(out, &list[i])
+		}
 	}
+	return out
 }
 
 func (w *writer) tables() {
-	for _, r := range w.c.all() {
+	for _, r := range w.shown() {
 		kind, insertable := "BASE TABLE", "NO"
 		if r.kind == "v" {
 			kind = "VIEW"
@@ -36,8 +40,7 @@ func (w *writer) tables() {
 
 // columns describes types as the standard does; what a type has no value for stays NULL.
 func (w *writer) columns() {
-	yes := map[bool]string{true: "YES", false: "NO"}
-	for _, r := range w.c.all() {
+	for _, r := range w.shown() {
 		for i, a := range r.attributes {
 			oid := typeOID(a.typ)
 			spelled, _ := typeSpelling(oid)
@@ -62,10 +65,10 @@ func (w *writer) columns() {
 				octets = 1 << 30
 			}
 			w.row("table_catalog", w.c.o.Database, "table_schema", r.namespace, "table_name", r.name, "column_name", a.name, "ordinal_position", i+1,
-				"column_default", def, "is_nullable", yes[!a.notNull], "data_type", spelled, "character_octet_length", octets, "numeric_precision", precision,
+				"column_default", def, "is_nullable", yesNo(!a.notNull), "data_type", spelled, "character_octet_length", octets, "numeric_precision", precision,
 				"numeric_precision_radix", radix, "numeric_scale", scale, "datetime_precision", instant, "udt_catalog", w.c.o.Database,
 				"udt_schema", "pg_catalog", "udt_name", name, "dtd_identifier", itoa(i+1), "is_self_referencing", "NO", "is_identity", "NO",
-				"identity_cycle", "NO", "is_generated", "NEVER", "is_updatable", yes[r.table != nil])
+				"identity_cycle", "NO", "is_generated", "NEVER", "is_updatable", yesNo(r.table != nil))
 		}
 	}
 }

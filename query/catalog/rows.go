@@ -34,6 +34,8 @@ func filler(full string) func(*writer) {
 		return (*writer).pgUser
 	case "pg_catalog.pg_auth_members":
 		return (*writer).pgAuthMembers
+	case "pg_catalog.pg_db_role_setting":
+		return (*writer).pgDBRoleSetting
 	case "pg_catalog.pg_settings":
 		return (*writer).pgSettings
 	case "pg_catalog.pg_tablespace":
@@ -54,6 +56,12 @@ func filler(full string) func(*writer) {
 		return (*writer).catalogName
 	case "information_schema.enabled_roles":
 		return (*writer).enabledRoles
+	case "information_schema.applicable_roles":
+		return (*writer).applicableRoles
+	case "information_schema.table_privileges", "information_schema.role_table_grants":
+		return (*writer).tablePrivileges
+	case "information_schema.column_privileges", "information_schema.role_column_grants":
+		return (*writer).columnPrivileges
 	case "information_schema.routines":
 		return (*writer).routines
 	case "quipu.tables":
@@ -89,6 +97,13 @@ type attribute struct {
 
 // all are the relations that there are: the tables, then those of the system.
 func (c *Catalog) all() []relation {
+	if c.everyRelation == nil {
+		c.everyRelation = c.relationList()
+	}
+	return c.everyRelation
+}
+
+func (c *Catalog) relationList() []relation {
 	var out []relation
 	for _, t := range c.userTables() {
 		out = append(out, relation{oid: TableOID(t), name: t.Name.Table, namespace: t.Name.Schema, kind: "r", attributes: attributes(t), table: t})
@@ -150,21 +165,26 @@ func comment(t *schema.Table) string {
 
 func (w *writer) pgNamespace() {
 	for _, n := range namespaces {
-		w.row("oid", n.oid, "nspname", n.name, "nspowner", oidOwner)
+		w.row("oid", n.oid, "nspname", n.name, "nspowner", oidOwner, "nspacl", w.c.schemaACL(n.name))
 	}
 }
 
 func (w *writer) pgClass() {
-	for _, r := range w.c.all() {
-		am := 0
+	list := w.c.all()
+	for i := range list {
+		r, am, tuples := &list[i], 0, int64(-1)
 		if r.kind == "r" {
 			am = 2
 		}
+		if size, ok := w.c.size(r); ok && r.table != nil {
+			tuples = size.Cells
+		}
 		w.row("oid", r.oid, "relname", r.name, "relnamespace", namespaceOID(r.namespace), "reltype", 0, "reloftype", 0, "relowner", oidOwner,
-			"relam", am, "relfilenode", 0, "reltablespace", 0, "relpages", 0, "reltuples", -1, "relallvisible", 0, "reltoastrelid", 0,
+			"relam", am, "relfilenode", 0, "reltablespace", 0, "relpages", 0, "reltuples", tuples, "relallvisible", 0, "reltoastrelid", 0,
 			"relhasindex", false, "relisshared", false, "relpersistence", "p", "relkind", r.kind, "relnatts", len(r.attributes), "relchecks", 0,
 			"relhasrules", r.kind == "v", "relhastriggers", false, "relhassubclass", false, "relrowsecurity", false, "relforcerowsecurity", false,
-			"relispopulated", true, "relreplident", "d", "relispartition", false, "relrewrite", 0, "relfrozenxid", 0, "relminmxid", 0)
+			"relispopulated", true, "relreplident", "d", "relispartition", false, "relrewrite", 0, "relfrozenxid", 0, "relminmxid", 0,
+			"relacl", w.c.acl(r))
 	}
 }
 
@@ -322,69 +342,6 @@ func (w *writer) pgCollation() {
 	}
 }
 
-// owner is what the first role of the cluster is called.
-const owner = "quipu"
-
-// roles are the owner, and those of the cluster; where nobody manages any, who asks. What the statements about roles do not know stays
-// as PostgreSQL shows it for a superuser.
-func (c *Catalog) roles() []Role {
-	if c.listed != nil {
-		return c.listed
-	}
-	out := []Role{{Name: owner, OID: oidOwner, Super: true, CreateRole: true, CreateDB: true, Login: true, Inherit: true}}
-	var managed []Role
-	if c.o.Roles != nil {
-		managed = c.o.Roles()
-	}
-	if len(managed) == 0 {
-		managed = []Role{{Name: c.o.Principal, Super: true, Login: true}}
-	}
-	for _, r := range managed {
-		if r.Name == "" || r.Name == owner {
-			continue
-		}
-		r.OID, r.Inherit = hashOID("role "+r.Name), true
-		out = append(out, r)
-	}
-	c.listed = out
-	return out
-}
-
-func (w *writer) pgRoles() {
-	for _, r := range w.c.roles() {
-		w.row("oid", r.OID, "rolname", r.Name, "rolsuper", r.Super, "rolinherit", r.Inherit, "rolcreaterole", r.CreateRole, "rolcreatedb", r.CreateDB,
-			"rolcanlogin", r.Login, "rolreplication", false, "rolconnlimit", -1, "rolbypassrls", r.Super, "rolpassword", hidden(w.d))
-	}
-}
-
-// hidden is what pg_roles shows for a password; pg_authid shows none.
-func hidden(d *definition) any {
-	if d.name == "pg_roles" {
-		return "********"
-	}
-	return nil
-}
-
-func (w *writer) pgUser() {
-	for _, r := range w.c.roles() {
-		if r.Login {
-			w.row("usename", r.Name, "usesysid", r.OID, "usecreatedb", r.CreateDB, "usesuper", r.Super, "userepl", false, "usebypassrls", r.Super, "passwd", "********")
-		}
-	}
-}
-
-func (w *writer) pgAuthMembers() {
-	byName := map[string]int64{}
-	for _, r := range w.c.roles() {
-		byName[r.Name] = r.OID
-	}
-	for _, r := range w.c.roles() {
-		for _, of := range r.MemberOf {
-			w.row("roleid", byName[of], "member", r.OID, "grantor", oidOwner, "admin_option", false)
-		}
-	}
-}
-
 func (w *writer) pgSettings() {
 	for _, s := range w.c.settings() {
 		w.row("name", s.Name, "setting", s.Value, "category", "Quipu", "short_desc", s.About, "context", "user", "vartype", "string",
@@ -396,12 +353,17 @@ func (w *writer) pgSettings() {
 	}
 }
 
-func (c *Catalog) settings() []Setting { return c.o.Settings }
+func (c *Catalog) settings() []Setting {
+	if c.o.Settings == nil {
+		return nil
+	}
+	return c.o.Settings()
+}
 
 func (w *writer) pgTables() {
 	for _, r := range w.c.all() {
 		if r.kind == "r" {
-			w.row("schemaname", r.namespace, "tablename", r.name, "tableowner", owner, "hasindexes", false, "hasrules", false, "hastriggers", false, "rowsecurity", false)
+			w.row("schemaname", r.namespace, "tablename", r.name, "tableowner", w.c.owner(), "hasindexes", false, "hasrules", false, "hastriggers", false, "rowsecurity", false)
 		}
 	}
 }

@@ -21,6 +21,7 @@ var errEnough = errors.New("exec: enough rows")
 // Shard is one shard's part of a snapshot.
 type Shard struct {
 	ID       schema.ShardID
+	Node     string // where it is read, for EXPLAIN; may be empty
 	Snapshot *storage.Snapshot
 	// Open starts a fragment where the shard is; nil: on Snapshot.
 	Open func(f *plan.Fragment, o Options) (Worker, error)
@@ -38,9 +39,13 @@ type Env struct {
 	Shards  []Shard
 	Options Options
 	Warn    func(text string) // a test whose assumptions fail, rows that were left out
-	Costs   map[*plan.Fragment]*Cost
+	// Tested is given the record of each test that was done; nil if nobody wants to know.
+	Tested func(a *plan.Aggregate, record []plan.Value)
+	Costs  map[*plan.Fragment]*Cost
+	Actual map[plan.Node]*Actual // what each step gave; nil if nobody wants to know
 
-	kept map[*plan.Kept]*keptRows // what subqueries read once
+	kept   map[*plan.Kept]*keptRows           // what subqueries read once
+	rounds map[*plan.WorkTable][][]plan.Value // rows of the last round of a recursion
 }
 
 // Cost is what a fragment took, over all shards.
@@ -51,8 +56,11 @@ type Cost struct {
 	First, All time.Duration
 }
 
-// Lines are the cost for EXPLAIN ANALYZE.
-func (c *Cost) Lines() []string {
+// Actual is what a step of the coordinator gave, over all its runs.
+type Actual struct{ Rows, Loops int64 }
+
+// Lines are the cost for EXPLAIN ANALYZE, with the time that it took if that is wanted.
+func (c *Cost) Lines(timing bool) []string {
 	out := []string{fmt.Sprintf("scanned: %d blocks, %d cells, %d rows passed", c.Blocks, c.Cells, c.Rows), fmt.Sprintf("groups: %d", c.Groups)}
 	if c.Integers > 0 {
 		out = append(out, fmt.Sprintf("exchanged: %d integers of margins", c.Integers))
@@ -63,7 +71,26 @@ func (c *Cost) Lines() []string {
 			out = append(out, fmt.Sprintf("other nodes: second round %d bytes down, %d up", t.Down, t.Up))
 		}
 	}
+	if !timing {
+		return out
+	}
 	return append(out, fmt.Sprintf("time: %.3f ms scanning, %.3f ms in all", ms(c.First), ms(c.All)))
+}
+
+// Facts are the same for programs.
+func (c *Cost) Facts(timing bool) []plan.Fact {
+	out := []plan.Fact{{Key: "Scanned Blocks", Value: c.Blocks}, {Key: "Scanned Cells", Value: c.Cells}, {Key: "Passed Rows", Value: c.Rows}, {Key: "Groups", Value: c.Groups}}
+	if c.Integers > 0 {
+		out = append(out, plan.Fact{Key: "Exchanged Integers", Value: c.Integers})
+	}
+	if c.Elsewhere > 0 {
+		out = append(out, plan.Fact{Key: "Remote Shards", Value: c.Elsewhere}, plan.Fact{Key: "Bytes Sent", Value: c.Rounds[0].Down + c.Rounds[1].Down},
+			plan.Fact{Key: "Bytes Received", Value: c.Rounds[0].Up + c.Rounds[1].Up})
+	}
+	if timing {
+		out = append(out, plan.Fact{Key: "Scan Time", Value: ms(c.First)}, plan.Fact{Key: "Fragment Time", Value: ms(c.All)})
+	}
+	return out
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -83,7 +110,9 @@ type runs struct {
 
 func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	r := &runs{env: e, f: f, cost: &Cost{}, began: time.Now()}
-	if e.Costs != nil {
+	if old := e.Costs[f]; old != nil { // run anew: the cost is that of all runs
+		r.cost = old
+	} else if e.Costs != nil {
 		e.Costs[f] = r.cost
 	}
 	shards := e.Shards
@@ -120,7 +149,7 @@ func (r *runs) close() {
 		r.cost.add(run.Cost())
 		run.Close()
 	}
-	r.cost.All = time.Since(r.began)
+	r.cost.All += time.Since(r.began)
 }
 
 // each calls one for every shard: several at a time of those that are read here, all at once of the others.
@@ -164,7 +193,7 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 	for _, p := range out {
 		r.cost.Groups += int64(len(p.Groups))
 	}
-	r.cost.First = time.Since(began)
+	r.cost.First += time.Since(began)
 	return out, nil
 }
 
@@ -269,6 +298,9 @@ func (r *runs) columns(m *merged, warn func(text string)) ([]plan.Value, error) 
 			}
 			if w := a.Warning(s.Done); w != "" {
 				warn(w)
+			}
+			if r.env.Tested != nil {
+				r.env.Tested(a, s.Done)
 			}
 			row = append(row, s.Done...)
 		default:

@@ -269,7 +269,14 @@ func (t *sample) value(k *keyColumn, values []plan.Value, list []uint32, positio
 
 // margins are the totals that are not zero, by value; maxima says that the greatest counts go with them.
 func (t *sample) margins(cats []*keyColumn, maxima bool) *Margins {
-	side := func(totals []uint64, d int, list []uint32) (out []plan.Value) {
+	side := func(totals []uint64, d int, list []uint32) []plan.Value {
+		levels := 0
+		for _, n := range totals {
+			if n > 0 {
+				levels++
+			}
+		}
+		out := make([]plan.Value, 0, levels)
 		for i, n := range totals {
 			if n > 0 {
 				out = append(out, t.value(cats[d], t.values[d], list, i))

@@ -96,7 +96,7 @@ func (k *keyColumn) value(code uint32) plan.Value {
 // column gives the key codes of a chunk, in the memory of room if they must be computed. at says where dimensions stand in the chunk.
 func (k *keyColumn) column(c *storage.Chunk, at []int, room *[]uint32) []uint32 {
 	if k.dim >= 0 && k.codes == nil {
-		return c.Codes[at[k.dim]]
+		return c.Codes(at[k.dim])
 	}
 	if cap(*room) < c.Len {
 		*room = make([]uint32, c.Len)
@@ -109,7 +109,7 @@ func (k *keyColumn) column(c *storage.Chunk, at []int, room *[]uint32) []uint32 
 		fill(buf, k.fixed)
 	default:
 		codes := k.codes
-		for i, code := range c.Codes[at[k.dim]] {
+		for i, code := range c.Codes(at[k.dim]) {
 			buf[i] = codes[code]
 		}
 	}

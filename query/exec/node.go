@@ -33,12 +33,31 @@ func (e *Env) Run(ctx context.Context, q *plan.Query, emit Emit) error {
 	return err
 }
 
+// node gives the rows of one step, and counts them if that is wanted.
 func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
+	if e.Actual == nil {
+		return e.step(ctx, n, emit)
+	}
+	a := e.Actual[n]
+	if a == nil {
+		a = &Actual{}
+		e.Actual[n] = a
+	}
+	a.Loops++
+	return e.step(ctx, n, func(row []plan.Value) error {
+		a.Rows++
+		return emit(row)
+	})
+}
+
+func (e *Env) step(ctx context.Context, n plan.Node, emit Emit) error {
 	switch n := n.(type) {
 	case *plan.Scan:
 		return e.scan(ctx, n, emit)
 	case *plan.Grouped:
 		return e.grouped(ctx, n, emit)
+	case *plan.GroupingSets:
+		return e.groupingSets(ctx, n, emit)
 	case *plan.Crosstab:
 		return e.crosstab(ctx, n, emit)
 	case *plan.Screen:
@@ -82,6 +101,10 @@ func (e *Env) node(ctx context.Context, n plan.Node, emit Emit) error {
 		return e.node(ctx, n.Input, func(row []plan.Value) error { return emit(row[:n.Width]) })
 	case *plan.Join:
 		return e.join(ctx, n, emit)
+	case *plan.Recursive:
+		return e.recursive(ctx, n, emit)
+	case *plan.WorkScan:
+		return emitAll(e.rounds[n.Table], nil, emit)
 	case *plan.SetOp:
 		return e.setOp(ctx, n, emit)
 	}
@@ -324,16 +347,17 @@ func compareRows(a, b []plan.Value, keys []plan.SortKey) int {
 }
 
 func (e *Env) limit(ctx context.Context, n *plan.Limit, emit Emit) error {
-	if n.Count == 0 {
-		return nil
+	count, offset, err := n.Bounds()
+	if err != nil || count == 0 {
+		return err
 	}
 	seen, given := int64(0), int64(0)
 	var last []plan.Value
-	err := e.node(ctx, n.Input, func(row []plan.Value) error {
-		if seen++; seen <= n.Offset {
+	err = e.node(ctx, n.Input, func(row []plan.Value) error {
+		if seen++; seen <= offset {
 			return nil
 		}
-		if n.Count >= 0 && given >= n.Count {
+		if count >= 0 && given >= count {
 			if len(n.Ties) == 0 || compareRows(row, last, n.Ties) != 0 {
 				return errEnough
 			}
@@ -343,7 +367,7 @@ func (e *Env) limit(ctx context.Context, n *plan.Limit, emit Emit) error {
 		if err := emit(row); err != nil {
 			return err
 		}
-		if given == n.Count && len(n.Ties) == 0 {
+		if given == count && len(n.Ties) == 0 {
 			return errEnough
 		}
 		return nil

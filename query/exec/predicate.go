@@ -160,7 +160,7 @@ func (x *tester) keep(p *predicate, c *storage.Chunk, sel []int32) ([]int32, err
 	}
 	n := 0
 	if p.dim >= 0 {
-		col := c.Codes[x.at[p.dim]]
+		col := c.Codes(x.at[p.dim])
 		for _, i := range sel {
 			sel[n] = i
 			if p.set.Has(col[i]) {
@@ -187,7 +187,7 @@ func (x *tester) holds(p *predicate, c *storage.Chunk, i int) (bool, error) {
 	pair := len(p.cols) == 2 && p.cols[1] < x.t.dims
 	var key uint64
 	if pair {
-		key = uint64(c.Codes[x.at[p.cols[0]]][i])<<32 | uint64(c.Codes[x.at[p.cols[1]]][i])
+		key = uint64(c.Codes(x.at[p.cols[0]])[i])<<32 | uint64(c.Codes(x.at[p.cols[1]])[i])
 		if hit, ok := x.memo[p][key]; ok {
 			return hit, nil
 		}
@@ -195,7 +195,7 @@ func (x *tester) holds(p *predicate, c *storage.Chunk, i int) (bool, error) {
 	for _, col := range p.cols {
 		switch {
 		case col < x.t.dims:
-			x.row[col] = x.t.value(col, c.Codes[x.at[col]][i])
+			x.row[col] = x.t.value(col, c.Codes(x.at[col])[i])
 		case col == x.t.dims:
 			x.row[col] = x.t.ts(c.Window)
 		default:

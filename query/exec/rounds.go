@@ -2,6 +2,8 @@ package exec
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/query/stats"
@@ -90,37 +92,66 @@ func (t *global) finish() (err error) {
 
 // ask merges the margins of one test and adds what each shard must know of them to asked.
 func (r *runs) ask(m *merged, agg int, t *global, asked [][]Totals, tests [][]*global) error {
-	rows, cols := newInterner(), newInterner()
-	to := make([][2][]int, len(m.from))
-	for i, o := range m.from {
-		part := o.aggs[agg].Margins
-		to[i] = [2][]int{codesOf(rows, part.Rows), codesOf(cols, part.Cols)}
-	}
-	total := stats.NewMargins(len(rows.values)-1, len(cols.values)-1)
+	rowsTo, colsTo, rows, cols := r.places(m, agg)
+	total := stats.NewMargins(rows, cols)
 	t.terms = &plan.Terms{}
 	if t.a.Maxima() {
-		t.terms.Maxima = stats.NewMaxima(len(rows.values)-1, len(cols.values)-1)
+		t.terms.Maxima = stats.NewMaxima(rows, cols)
 	}
 	for i, o := range m.from {
 		part := o.aggs[agg].Margins
 		t.null += part.Null
 		r.cost.Integers += int64(2 * (len(part.Rows) + len(part.Cols)))
-		if err := total.Place(part.Totals, to[i][0], to[i][1]); err != nil {
+		if err := total.Place(part.Totals, rowsTo[i], colsTo[i]); err != nil {
 			return countError(err)
 		}
 		if part.Maxima != nil {
-			raise(t.terms.Maxima.Rows, part.Maxima.Rows, to[i][0])
-			raise(t.terms.Maxima.Cols, part.Maxima.Cols, to[i][1])
+			raise(t.terms.Maxima.Rows, part.Maxima.Rows, rowsTo[i])
+			raise(t.terms.Maxima.Cols, part.Maxima.Cols, colsTo[i])
 		}
 	}
 	t.terms.Frame = total.Frame()
 	t.terms.Partial = stats.NewPartial(t.terms.Frame, t.a.Kinds())
 	for i, o := range m.from {
 		asked[o.shard] = append(asked[o.shard], Totals{Group: o.group, Agg: agg, N: total.N,
-			Rows: pick(total.Rows, to[i][0]), Cols: pick(total.Cols, to[i][1]), Whole: t.terms.Frame.Whole()})
+			Rows: pick(total.Rows, rowsTo[i]), Cols: pick(total.Cols, colsTo[i]), Whole: t.terms.Frame.Whole()})
 		tests[o.shard] = append(tests[o.shard], t)
 	}
 	return nil
+}
+
+// places gives, for each share of a test, the places of its rows and columns among those of all, and how many there are. No shard works
+// meanwhile, so that rows and columns may have a goroutine each.
+func (r *runs) places(m *merged, agg int) (rowsTo, colsTo [][]int, rows, cols int) {
+	var lists [2][][]plan.Value
+	for _, o := range m.from {
+		part := o.aggs[agg].Margins
+		lists[0], lists[1] = append(lists[0], part.Rows), append(lists[1], part.Cols)
+	}
+	var wg sync.WaitGroup
+	number := func() { rowsTo, rows = numbered(lists[0]) }
+	if r.workers > 1 {
+		wg.Go(number)
+	} else {
+		number()
+	}
+	colsTo, cols = numbered(lists[1])
+	wg.Wait()
+	return rowsTo, colsTo, rows, cols
+}
+
+// numbered numbers the values of some lists in the order in which they come, and says how many there are. Shards often have the values of a
+// dimension in the same order, and comparing two lists costs much less than looking the values of one up.
+func numbered(lists [][]plan.Value) (to [][]int, n int) {
+	in := newInterner()
+	for i, values := range lists {
+		if i > 0 && slices.Equal(values, lists[0]) {
+			to = append(to, to[0])
+			continue
+		}
+		to = append(to, codesOf(in, values))
+	}
+	return to, len(in.values) - 1
 }
 
 // raise takes the maxima of one shard, whose place i is place to[i] of all, into account.

@@ -517,7 +517,7 @@ func (r *Run) fill(row []plan.Value, c *storage.Chunk, at []int, i int) {
 	for _, col := range r.f.Cells {
 		switch {
 		case col < r.t.dims:
-			row[col] = r.t.value(col, c.Codes[at[col]][i])
+			row[col] = r.t.value(col, c.Codes(at[col])[i])
 		case col == r.f.TS():
 			row[col] = r.t.ts(c.Window)
 		default:

@@ -176,7 +176,7 @@ type work struct {
 	stats  ScanStats
 
 	sel, sel2, sel3 []int32    // of the fragment's filters, of a sum's, of a task's
-	cols            [][]uint32 // of key columns, for this chunk
+	cols            [][]uint32 // of key columns, for this chunk; nil: not asked for yet
 	bufs            [][]uint32
 	keybuf          []uint64
 	entries         []uint32
@@ -288,7 +288,7 @@ func (s *scan) run(ctx context.Context, parallel int) ([]*grid, []*totals, ScanS
 	return first.grids, first.totals, first.stats, nil
 }
 
-// rows finds the rows of a chunk that pass all filters (nil: all) and their key codes. any is false if there is none.
+// rows finds the rows of a chunk that pass all filters (nil: all). any is false if there is none.
 func (w *work) rows(c *storage.Chunk) (sel []int32, any bool, err error) {
 	s := w.s
 	if !s.passes(c.Window) {
@@ -303,10 +303,16 @@ func (w *work) rows(c *storage.Chunk) (sel []int32, any bool, err error) {
 	} else {
 		w.stats.Rows += int64(len(sel))
 	}
-	for i, k := range s.keys {
-		w.cols[i] = k.column(c, w.at, &w.bufs[i])
-	}
+	clear(w.cols)
 	return sel, true, nil
+}
+
+// column gives the key codes of key column i of the chunk that rows has found rows of.
+func (w *work) column(c *storage.Chunk, i int) []uint32 {
+	if w.cols[i] == nil {
+		w.cols[i] = w.s.keys[i].column(c, w.at, &w.bufs[i])
+	}
+	return w.cols[i]
 }
 
 // chunk adds the cells of one chunk to everything.
@@ -317,7 +323,7 @@ func (w *work) chunk(c *storage.Chunk) error {
 	}
 	for i, t := range w.s.tasks {
 		if t.stream {
-			w.totals[i].add(w.cols[t.cols[0]], w.cols[t.cols[1]], c.Counts[:c.Len], sel)
+			w.total(t, w.totals[i], c, sel)
 		} else if err := w.task(t, w.grids[i], c, sel); err != nil {
 			return err
 		}
@@ -377,7 +383,7 @@ func (w *work) task(t *task, g *grid, c *storage.Chunk, sel []int32) error {
 	}
 	w.pick = w.pick[:0]
 	for _, col := range t.cols {
-		w.pick = append(w.pick, w.cols[col])
+		w.pick = append(w.pick, w.column(c, col))
 	}
 	if sel == nil && g.kind == denseShape && len(t.sums) == 1 && !t.sums[0].ones && t.sums[0].filter == nil {
 		g.addAll(w.pick, c.Counts[:c.Len], w.keybuf)

@@ -65,53 +65,120 @@ func newTotals(shape *shape, mem *Budget) (*totals, error) {
 	return &totals{rows: make([]uint64, rows), cols: make([]uint64, cols)}, nil
 }
 
-// add counts the rows sel of a chunk (nil: all).
-func (t *totals) add(a, b []uint32, counts []int64, sel []int32) {
-	if sel != nil {
-		for _, i := range sel {
-			t.addAll(a[i:i+1], b[i:i+1], counts[i:i+1])
+// lines are the cells of a chunk, cut into runs of the one of a test's two categories that stays the longest.
+type lines struct {
+	byCol bool // the category that stays is the second one
+	runs  []storage.Run
+	codes []uint32 // of the other category
+}
+
+// lines gives the cells of a chunk so, if the storage keeps them so.
+func (w *work) lines(t *task, c *storage.Chunk) (l lines, ok bool) {
+	for side, col := range t.cols {
+		if runs := c.Runs(w.at[w.s.keys[col].dim]); runs != nil && (!ok || len(runs) < len(l.runs)) {
+			l, ok = lines{byCol: side == 1, runs: runs}, true
+		}
+	}
+	if ok {
+		other := t.cols[1]
+		if l.byCol {
+			other = t.cols[0]
+		}
+		l.codes = w.column(c, other)
+	}
+	return l, ok
+}
+
+// total counts the rows sel of a chunk (nil: all).
+func (w *work) total(t *task, to *totals, c *storage.Chunk, sel []int32) {
+	if sel == nil {
+		if l, ok := w.lines(t, c); ok {
+			to.addLines(l, c.Counts)
+			return
+		}
+	}
+	a, b := w.column(c, t.cols[0]), w.column(c, t.cols[1])
+	if sel == nil {
+		for i, v := range c.Counts {
+			to.add(a[i], b[i], uint64(v))
 		}
 		return
 	}
-	t.addAll(a, b, counts)
-}
-
-// addAll goes by runs of the dimension whose code stays, so that a total is not waited for from cell to cell.
-func (t *totals) addAll(a, b []uint32, counts []int64) {
-	rows, cols := t.rows, t.cols
-	if len(b) > 1 && b[0] == b[1] {
-		a, b, rows, cols = b, a, cols, rows
-	}
-	for len(counts) > 0 {
-		k, of := 1, a[0]
-		for k < len(counts) && a[k] == of {
-			k++
-		}
-		if sum := t.addRun(of, b[:k], counts[:k], cols); of != 0 {
-			rows[of] += sum
-		}
-		a, b, counts = a[k:], b[k:], counts[k:]
+	for _, i := range sel {
+		to.add(a[i], b[i], uint64(c.Counts[i]))
 	}
 }
 
-// addRun adds cells of one category of the one dimension to the totals of the other, and gives their sum.
-func (t *totals) addRun(of uint32, codes []uint32, counts []int64, totals []uint64) (sum uint64) {
+// add counts one cell.
+func (t *totals) add(i, j uint32, v uint64) {
+	if i == 0 || j == 0 {
+		t.addNull(v, 0)
+		return
+	}
+	t.addN(v, 0)
+	t.rows[i] += v
+	t.cols[j] += v
+}
+
+// addN counts v + over·2⁶⁴.
+func (t *totals) addN(v, over uint64) {
+	n, carry := bits.Add64(t.n, v, 0)
+	t.n = n
+	t.over += over + carry
+}
+
+func (t *totals) addNull(v, over uint64) {
+	n, carry := bits.Add64(t.null, v, 0)
+	t.null = n
+	t.over += over + carry
+}
+
+// addLines goes by runs, so that a total is not waited for from cell to cell.
+func (t *totals) addLines(l lines, counts []int64) {
+	of, others := t.rows, t.cols
+	if l.byCol {
+		of, others = others, of
+	}
+	at := 0
+	for _, r := range l.runs {
+		run := counts[at:r.End]
+		if r.Code == 0 {
+			t.addNull(addUp(run))
+		} else {
+			of[r.Code] += t.addRun(l.codes[at:r.End], run, others)
+		}
+		at = r.End
+	}
+}
+
+// addRun adds cells of one category of the one dimension, which is not NULL, to the totals of the other, and gives the sum of those that
+// are not NULL there.
+func (t *totals) addRun(codes []uint32, counts []int64, totals []uint64) uint64 {
 	codes = codes[:len(counts)]
-	n, null, over, carry := t.n, t.null, t.over, uint64(0)
+	var sum, all, over uint64
 	for k, v := range counts {
-		j := codes[k]
-		if of == 0 || j == 0 {
-			null, carry = bits.Add64(null, uint64(v), 0)
-			over += carry
-			continue
-		}
-		n, carry = bits.Add64(n, uint64(v), 0)
-		over += carry
 		sum += uint64(v)
-		totals[j] += uint64(v)
+		all |= uint64(v)
+		totals[codes[k]] += uint64(v)
 	}
-	t.n, t.null, t.over = n, null, over
-	return sum
+	if all >= 1<<48 { // a chunk has fewer than 2¹⁶ cells
+		sum, over = addUp(counts)
+	}
+	null := totals[0]
+	totals[0] = 0
+	t.addNull(null, 0)
+	t.addN(sum-null, over)
+	return sum - null
+}
+
+// addUp is sum + over·2⁶⁴.
+func addUp(counts []int64) (sum, over uint64) {
+	for _, v := range counts {
+		var carry uint64
+		sum, carry = bits.Add64(sum, uint64(v), 0)
+		over += carry
+	}
+	return sum, over
 }
 
 func (t *totals) merge(o *totals) {
@@ -121,11 +188,8 @@ func (t *totals) merge(o *totals) {
 	for j, v := range o.cols {
 		t.cols[j] += v
 	}
-	var carry uint64
-	t.n, carry = bits.Add64(t.n, o.n, 0)
-	t.over += o.over + carry
-	t.null, carry = bits.Add64(t.null, o.null, 0)
-	t.over += carry
+	t.addN(o.n, o.over)
+	t.addNull(o.null, 0)
 }
 
 func (t *totals) empty() bool { return t.n == 0 && t.null == 0 }
@@ -149,7 +213,11 @@ func (s *scan) terms(ctx context.Context, parallel int, t *task, nulls bool, f *
 			if err != nil || !any {
 				return err
 			}
-			cells := stats.Triples{Row: w.cols[t.cols[0]][:c.Len], Col: w.cols[t.cols[1]][:c.Len], Count: c.Counts[:c.Len]}
+			if l, ok := w.lines(t, c); ok && sel == nil && !nulls {
+				l.terms(p, f, c.Counts)
+				return nil
+			}
+			cells := stats.Triples{Row: w.column(c, t.cols[0]), Col: w.column(c, t.cols[1]), Count: c.Counts}
 			if nulls || sel != nil {
 				cells = w.choose(cells, sel)
 			}
@@ -168,6 +236,19 @@ func (s *scan) terms(ctx context.Context, parallel int, t *task, nulls bool, f *
 		}
 	}
 	return sum, cost, nil
+}
+
+// terms adds the cells up under f. None is NULL.
+func (l lines) terms(p *stats.Partial, f *stats.Frame, counts []int64) {
+	at := 0
+	for _, r := range l.runs {
+		if l.byCol {
+			p.AddInCol(f, r.Code, l.codes[at:r.End], counts[at:r.End])
+		} else {
+			p.AddInRow(f, r.Code, l.codes[at:r.End], counts[at:r.End])
+		}
+		at = r.End
+	}
 }
 
 // choose gives the rows sel (nil: all) of cells that have both categories.

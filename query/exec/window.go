@@ -245,8 +245,9 @@ func (p *partition) ntile() error {
 // aggregate computes an aggregate over each row's frame. Frames that begin with the partition and only grow are added up as they do.
 func (p *partition) aggregate() error {
 	growing := p.c.Frame.Start.Kind == sql.UnboundedPreceding && p.c.Frame.Exclude == sql.ExcludeNothing && p.c.Frame.End.Offset == nil &&
-		p.c.Aggregate.Kind < plan.AggArray
+		!p.c.Aggregate.IsList()
 	acc, done := &accumulator{}, 0
+	defer func() { acc.reset(p.e.Options.Memory) }()
 	for i := range p.rows {
 		if err := p.ctx.Err(); err != nil {
 			return err
@@ -256,7 +257,8 @@ func (p *partition) aggregate() error {
 			return err
 		}
 		if !growing {
-			acc, done = &accumulator{}, from
+			acc.reset(p.e.Options.Memory)
+			done = from
 		}
 		for ; done < to; done++ {
 			if p.excluded(i, done) {

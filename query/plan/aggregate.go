@@ -15,10 +15,23 @@ const (
 	AggMax      AggKind = 6
 	AggTest     AggKind = 7 // a test of categories
 
-	// Lists are made at the coordinator only.
+	// The others are made at the coordinator only.
 	AggArray  AggKind = 64 // the values of Arg as an array, NULLs among them; NULL for no rows
 	AggString AggKind = 65 // the texts of Arg, which are not NULL, with Separator between them
+	// AggOrdered is the ordered-set aggregate Name of the values of Arg that are not NULL, in the order of Sort.
+	AggOrdered AggKind = 66
+
+	AggVarPop  AggKind = 72 // variance of the values of Arg, a number, divided by their number n
+	AggVarSamp AggKind = 73 // the same divided by n − 1; NULL for fewer than two
+	AggBitAnd  AggKind = 74 // the bits that all values of Arg, an int8, have; NULL for no rows
+	AggBitOr   AggKind = 75 // the bits that one of them has
+	AggBitXor  AggKind = 76 // the bits that an odd number of them have
 )
+
+// IsList says whether a keeps every value that it is given.
+func (a *Aggregate) IsList() bool {
+	return a.Kind == AggArray || a.Kind == AggString || a.Kind == AggOrdered
+}
 
 // Aggregate is one aggregate of a grouping.
 type Aggregate struct {
@@ -30,7 +43,10 @@ type Aggregate struct {
 	Separator *Expr     // of AggString
 	Order     []*Expr   // of a list: what its elements are sorted by, as Sort says
 	Sort      []SortKey // Col is a place in Order
-	Distinct  bool      // of a list: each value once
+	Distinct  bool      // each value once, at the coordinator; AggDistinct is a kind of its own, which shards know
+
+	Name     string // of AggOrdered, as the field below
+	Fraction Value  // of a percentile
 
 	Test    *Test // of AggTest, as the fields below
 	Cats    []*Expr
@@ -49,10 +65,10 @@ func (a *Aggregate) Width() int {
 
 func (a *Aggregate) equal(b *Aggregate) bool {
 	same := func(x, y *Expr) bool { return x == y || x != nil && y != nil && x.Equal(y) }
-	if a.Kind >= AggArray {
+	if a.IsList() {
 		return false
 	}
-	return a.Kind == b.Kind && a.Type == b.Type && a.Test == b.Test && slices.Equal(a.Options, b.Options) &&
+	return a.Kind == b.Kind && a.Type == b.Type && a.Distinct == b.Distinct && a.Test == b.Test && slices.Equal(a.Options, b.Options) &&
 		same(a.Arg, b.Arg) && same(a.Filter, b.Filter) && slices.EqualFunc(a.Cats, b.Cats, same) && same(a.Weight, b.Weight)
 }
 

@@ -119,7 +119,7 @@ func formatArray(v Value) string {
 	return b.String()
 }
 
-// parseArray reads {a,"b c",NULL}, or 1 2 3 as PostgreSQL spells its vectors, with elements of type elem.
+// parseArray reads {a,"b c",NULL} with elements of type elem.
 func parseArray(s string, elem Type) (Value, bool) {
 	texts, nulls, ok := splitArray(strings.TrimSpace(s))
 	if !ok || len(texts) > ArrayMax {
@@ -144,11 +144,7 @@ func parseArray(s string, elem Type) (Value, bool) {
 
 func splitArray(s string) (texts []string, nulls []bool, ok bool) {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
-		if strings.ContainsAny(s, "{}\",") {
-			return nil, nil, false
-		}
-		texts = strings.Fields(s)
-		return texts, make([]bool, len(texts)), true
+		return nil, nil, false
 	}
 	s = strings.TrimSpace(s[1 : len(s)-1])
 	if s == "" {
@@ -239,10 +235,13 @@ var arrayFunctions = []*Function{
 		return ArrayValue(a[0].Type.Elem(), append(a[0].Elems(), a[1])), nil
 	}},
 	{Name: "array_cat", Args: []Type{anyArray, anyArray}, nullable: true, local: true, eval: evalArrayCat},
-	{Name: "array_remove", Args: []Type{anyArray, Unknown}, local: true, eval: func(a []Value) (Value, error) {
+	{Name: "array_remove", Args: []Type{anyArray, Unknown}, nullable: true, local: true, eval: func(a []Value) (Value, error) {
+		if a[0].IsNull() {
+			return Null, nil
+		}
 		var out []Value
 		for _, v := range a[0].Elems() {
-			if v.IsNull() || Compare(v, a[1]) != 0 {
+			if !notDistinct(v, a[1]) {
 				out = append(out, v)
 			}
 		}
@@ -294,7 +293,11 @@ func makeArrays() map[Type]*Function {
 	castTo[Vector] = castFunction("oidvector", Vector, func(v Value) (Value, bool) {
 		if !v.Type.IsArray() {
 			var ok bool
-			if v, ok = parseArray(v.str, Int8); !ok {
+			text := v.str // 1 2 3, as PostgreSQL spells its vectors, or an array
+			if !strings.Contains(text, "{") {
+				text = "{" + strings.Join(strings.Fields(text), ",") + "}"
+			}
+			if v, ok = parseArray(text, Int8); !ok {
 				return Null, false
 			}
 		}

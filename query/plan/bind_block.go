@@ -22,16 +22,21 @@ func DurationValue(d time.Duration) Value {
 
 // block is one SELECT while it is bound.
 type block struct {
-	table   *schema.Table // the one table that it reads, or nil
-	source  Node          // otherwise
-	scope   scope
-	aggs    []*Aggregate
-	adjust  []Adjusted // corrections of tests over all groups
-	keys    []*Expr
-	items   []item
-	where   *Expr
-	sets    *selectSets // functions of the select list that give rows
-	windows []sql.NamedWindow
+	table  *schema.Table // the one table that it reads, or nil
+	source Node          // otherwise
+	scope  scope
+	aggs   []*Aggregate
+	adjust []Adjusted // corrections of tests over all groups
+	keys   []*Expr
+	// constant says that GROUP BY has keys that are the same for every row. They are not among keys.
+	constant bool
+	grouping [][]int // grouping sets, as places among keys; nil: one of all keys
+	levels   []*Expr // each GROUPING of the block
+	items    []item
+	untyped  bool // literals of the select list need no type of their own
+	where    *Expr
+	sets     *selectSets // functions of the select list that give rows
+	windows  []sql.NamedWindow
 }
 
 // item is one output column.
@@ -67,7 +72,7 @@ func (k *block) counts() int {
 }
 
 func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
-	k := &block{}
+	k := &block{untyped: b.untyped == s && len(s.GroupBy) == 0}
 	if err := b.from(s.From, k); err != nil {
 		return nil, err
 	}
@@ -100,6 +105,14 @@ func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
 		}
 		having = x
 	}
+	if k.constant && len(k.keys) == 0 { // one group, but none where there are no rows
+		rows := full.add(&Aggregate{Kind: AggCells, Type: Int8})
+		some := call(fnGt, Bool, rows, Constant(IntValue(0)))
+		if having != nil {
+			some = call(fnAnd, Bool, some, having)
+		}
+		having = some
+	}
 	exprs := make([]*Expr, len(k.items))
 	cols := make([]Column, len(k.items))
 	for i, it := range k.items {
@@ -110,7 +123,7 @@ func (b *Binder) selectBlock(s *sql.Select, t tail) (Node, error) {
 		return nil, err
 	}
 	if s.Distinct && len(s.DistinctOn) == 0 && len(exprs) > len(cols) {
-		return nil, b.fail(t.order[0].Expr.At(), errcode.Invalid, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+		return nil, b.fail(t.order[0].Expr.At(), errcode.InvalidReference, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
 	}
 	var on []int
 	if len(s.DistinctOn) > 0 {
@@ -168,7 +181,7 @@ func (b *exprBinder) distinctOn(s *sql.Select, k *block, exprs *[]*Expr, keys []
 	}
 	for i := range min(len(keys), len(cols)) {
 		if !slices.Contains(cols, keys[i].Col) {
-			return nil, b.fail(s.DistinctOn[0].At(), errcode.Invalid, "SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
+			return nil, b.fail(s.DistinctOn[0].At(), errcode.InvalidReference, "SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
 		}
 	}
 	*exprs = all
@@ -177,12 +190,16 @@ func (b *exprBinder) distinctOn(s *sql.Select, k *block, exprs *[]*Expr, keys []
 
 // assemble builds the input of the projection and rewrites the output expressions to read it.
 func (b *Binder) assemble(s *sql.Select, k *block, exprs *[]*Expr, having *Expr, keys []SortKey, t tail) (Node, error) {
-	grouped := len(k.aggs) > 0 || len(s.GroupBy) > 0 || having != nil
+	grouped := len(k.aggs) > 0 || len(s.GroupBy) > 0 || having != nil || len(k.levels) > 0
 	if !grouped {
 		return b.rows(k, *exprs)
 	}
 	top := b.topOf(s, k, *exprs, having, keys, t)
-	n, err := b.groups(k, top)
+	groups := b.groups
+	if k.grouping != nil {
+		groups = b.allGroups
+	}
+	n, err := groups(k, top)
 	if err != nil {
 		return nil, err
 	}
@@ -213,12 +230,24 @@ func (b *Binder) topOf(s *sql.Select, k *block, exprs []*Expr, having *Expr, key
 	if x.testColumn() != "ln_p" || slices.ContainsFunc(exprs, (*Expr).local) || len(s.DistinctOn) > 0 {
 		return nil
 	}
-	count, err1 := b.rowCount(t.limit, "LIMIT", -1)
-	offset, err2 := b.rowCount(t.offset, "OFFSET", 0)
+	if !oneValue(t.limit) || t.offset != nil && !oneValue(t.offset) { // what is bound twice would have its subqueries twice
+		return nil
+	}
+	count, _, err1 := b.rowCount(t.limit, "LIMIT", -1)
+	offset, _, err2 := b.rowCount(t.offset, "OFFSET", 0)
 	if err1 != nil || err2 != nil || count < 0 || count+offset < 0 {
 		return nil
 	}
 	return &Top{Agg: x.Col, K: count + offset}
+}
+
+// oneValue says that e is a literal or a parameter.
+func oneValue(e sql.Expr) bool {
+	switch e.(type) {
+	case *sql.Literal, *sql.Param:
+		return true
+	}
+	return false
 }
 
 // onGroups rewrites e to read a row of groups: keys, then aggregates.
@@ -232,6 +261,13 @@ func (b *Binder) onGroups(e *Expr, k *block) (*Expr, error) {
 			}
 		}
 		switch x.Kind {
+		case exprGrouping: // of one set, which has all keys
+			for _, a := range x.Args {
+				if err == nil && k.keyOf(a) < 0 {
+					err = b.notGrouped(a, x.at)
+				}
+			}
+			return Constant(IntValue(0))
 		case exprAgg:
 			return ColumnRef(at[x.Col]+max(x.Field, 0), x.Type)
 		case exprAdjusted:
@@ -268,7 +304,9 @@ func (b *exprBinder) selectList(items []sql.SelectItem, k *block) error {
 			continue
 		}
 		order := x.order
-		x = b.settle(x)
+		if !k.untyped {
+			x = b.settle(x)
+		}
 		if x.order == nil && order != nil {
 			x.order = order
 		}
@@ -377,15 +415,14 @@ func outputName(e sql.Expr) string {
 }
 
 func (b *exprBinder) groupBy(s *sql.Select, k *block) error {
+	if slices.ContainsFunc(s.GroupBy, func(g sql.GroupItem) bool { return g.Kind >= sql.Rollup }) {
+		return b.groupingSets(s, k)
+	}
 	e := *b
 	e.clause = "GROUP BY"
 	for _, g := range s.GroupBy {
-		switch g.Kind {
-		case sql.GroupEmpty:
+		if g.Kind == sql.GroupEmpty {
 			continue
-		case sql.GroupExpr:
-		default:
-			return b.unsupported(g.Pos, "ROLLUP, CUBE and GROUPING SETS")
 		}
 		list := g.Exprs
 		if row, ok := g.Exprs[0].(*sql.Row); ok {
@@ -408,7 +445,9 @@ func (k *block) addKey(key *Expr) {
 			return
 		}
 	}
-	if !key.isConst() {
+	if key.isConst() {
+		k.constant = true
+	} else {
 		k.keys = append(k.keys, key)
 	}
 }
@@ -443,7 +482,7 @@ func (b *exprBinder) groupKey(x sql.Expr, k *block) (*Expr, error) {
 	}
 	agg := false
 	it.expr.walk(func(e *Expr) bool {
-		agg = agg || e.Kind == exprAgg || e.Kind == exprAdjusted || e.Kind == exprWindow
+		agg = agg || e.Kind == exprAgg || e.Kind == exprAdjusted || e.Kind == exprWindow || e.Kind == exprGrouping
 		return true
 	})
 	if agg {

@@ -8,17 +8,21 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 )
 
-var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every", "array_agg", "string_agg"}
+var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor",
+	"stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "array_agg", "string_agg"}
 
 // sessionFunctions need no arguments and are known when the statement is bound.
 func (b *exprBinder) sessionFunction(name string) *Expr {
 	switch name {
 	case "now":
+		b.passes()
 		return Constant(TimeValue(b.Now))
 	case "current_date":
+		b.passes()
 		us := b.Now.UnixMicro()
 		return Constant(MicrosValue(us - floorMod(us, microsPerDay)))
 	case "current_user", "session_user", "user", "current_role":
+		b.passes()
 		return Constant(TextValue(b.Principal))
 	case "current_database", "current_catalog":
 		return Constant(TextValue(b.Database))
@@ -26,6 +30,7 @@ func (b *exprBinder) sessionFunction(name string) *Expr {
 		return Constant(TextValue("public"))
 	case "version":
 		v := ""
+		b.passes()
 		if b.Setting != nil {
 			v, _ = b.Setting("server_version")
 		}
@@ -40,15 +45,21 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 		name = a
 	}
 	if _, ok := windowFunctions[name]; ok && c.Over == nil {
-		return nil, b.fail(c.Pos, errcode.GroupingError, "window function %s requires an OVER clause", name)
+		return nil, b.fail(c.Pos, errcode.WindowError, "window function %s requires an OVER clause", name)
 	}
 	switch {
+	case c.Over != nil && c.WithinGroup != nil:
+		return nil, b.fail(c.Pos, errcode.NotSupported, "OVER is not supported for ordered-set aggregate %s", name)
 	case c.Over != nil:
 		return b.window(c, name)
 	case c.WithinGroup != nil:
-		return nil, b.unsupported(c.Pos, "WITHIN GROUP")
-	case c.OrderBy != nil && name != "array_agg" && name != "string_agg":
-		return nil, b.unsupported(c.Pos, "ORDER BY inside an aggregate")
+		return b.ordered(c, name)
+	case slices.Contains(orderedNames, name):
+		return nil, b.fail(c.Pos, errcode.TypeMismatch, "WITHIN GROUP is required for ordered-set aggregate %s", name).
+			WithHint("write %s(…) WITHIN GROUP (ORDER BY x)", name)
+	}
+	if name == "grouping" {
+		return b.groupingCall(c)
 	}
 	if t := testsByName[name]; t != nil {
 		return b.test(c, t, "")
@@ -63,6 +74,8 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 		return b.adjusted(c, name, i)
 	}
 	switch {
+	case c.OrderBy != nil:
+		return nil, b.fail(c.Pos, errcode.TypeMismatch, "ORDER BY specified, but %s is not an aggregate function", name)
 	case c.Star:
 		return nil, b.fail(c.Pos, errcode.UnknownFunction, "%s(*) is not an aggregate", name)
 	case c.Filter != nil:
@@ -106,6 +119,10 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 		return b.uniform(c, name, args, at)
 	case "current_setting":
 		return b.currentSetting(c, args)
+	case "set_config":
+		if len(args) == 3 && !slices.ContainsFunc(args, func(a *Expr) bool { return !a.isConst() && a.Kind != exprParam }) {
+			return b.setConfig(c, args)
+		}
 	case "extract", "date_trunc":
 		if len(args) > 0 {
 			args[0] = b.settle(args[0])
@@ -143,6 +160,7 @@ func (b *Binder) resolve(name string, types []Type) *Function {
 	if f := resolve(name, types); f != nil || b.System == nil {
 		return f
 	}
+	b.passes()
 	return best(b.System.Functions(name), types)
 }
 
@@ -152,11 +170,17 @@ func allConst(args []*Expr) bool {
 
 // checkUnit finds a bad unit or bucket width before any row is read.
 func (b *Binder) checkUnit(f *Function, args []*Expr, at []sql.Pos) error {
-	if len(args) < 2 || !args[0].isConst() || args[0].Value.IsNull() || args[1].Type != Timestamptz {
+	if len(args) < 2 || args[1].Type != Timestamptz {
 		return nil
 	}
 	switch f.Name {
 	case "date_trunc", "extract", "time_bucket", "date_bin":
+		if b.describing && !args[0].isConst() {
+			b.passes()
+		}
+		if !args[0].isConst() || args[0].Value.IsNull() {
+			return nil
+		}
 		probe := []Value{args[0].Value, MicrosValue(0), MicrosValue(0)}[:len(f.Args)]
 		if _, err := f.eval(probe); err != nil {
 			return b.locate(err, at[0])
@@ -191,6 +215,7 @@ func (b *exprBinder) uniform(c *sql.Call, name string, args []*Expr, at []sql.Po
 }
 
 func (b *exprBinder) currentSetting(c *sql.Call, args []*Expr) (*Expr, error) {
+	b.passes()
 	if len(args) > 0 && !args[0].isConst() && b.System != nil {
 		if f := best(b.System.Functions("current_setting"), make([]Type, len(args))); f != nil {
 			return call(f, Text, args...), nil
@@ -207,6 +232,34 @@ func (b *exprBinder) currentSetting(c *sql.Call, args []*Expr) (*Expr, error) {
 		return typedNull(Text), nil
 	}
 	return nil, b.fail(c.Pos, errcode.UnknownSetting, "unrecognized configuration parameter %q", args[0].Value.Text())
+}
+
+// setConfig changes a setting while the statement is bound. Of arguments that are not constants the function of the catalog says no.
+func (b *exprBinder) setConfig(c *sql.Call, args []*Expr) (*Expr, error) {
+	b.passes()
+	if b.describing {
+		for i, t := range []Type{Text, Text, Bool} {
+			if args[i].Kind == exprParam && args[i].Type == Unknown {
+				b.params[args[i].Col] = t
+			}
+		}
+	}
+	if b.describing || b.SetSetting == nil {
+		return typedNull(Text), nil
+	}
+	if slices.ContainsFunc(args, func(a *Expr) bool { return a.Value.IsNull() }) {
+		return nil, b.fail(c.Pos, errcode.InvalidOption, "set_config takes no NULL").
+			WithHint("set_config('statement_timeout', '5s', false) gives the name of a setting, its value, and whether it is for this transaction only")
+	}
+	local, err := Convert(args[2].Value, Bool)
+	if err != nil {
+		return nil, b.locate(err, c.Pos)
+	}
+	v, err := b.SetSetting(args[0].Value.String(), args[1].Value.String(), local.Bool())
+	if err != nil {
+		return nil, b.locate(err, c.Pos)
+	}
+	return Constant(TextValue(v)), nil
 }
 
 func (b *Binder) noFunction(c *sql.Call, name string, types []Type) error {
@@ -230,7 +283,7 @@ func (b *Binder) noFunction(c *sql.Call, name string, types []Type) error {
 
 // functionNames lists every name that can be called.
 func functionNames() []string {
-	names := slices.Concat(aggregateNames, adjustNames)
+	names := slices.Concat(aggregateNames, orderedNames, adjustNames)
 	for n := range functionsByName {
 		if n[0] >= 'a' && n[0] <= 'z' {
 			names = append(names, n)
@@ -304,6 +357,9 @@ func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
 		return nil, err
 	}
 	x = b.settle(x)
+	if _, _, err := inner.aggregateOrder(c, x); err != nil { // no other aggregate depends on it
+		return nil, err
+	}
 	at := c.Args[0].Value.At()
 	switch name {
 	case "count":
@@ -324,21 +380,65 @@ func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
 			kind = AggMax
 		}
 		return b.extreme(kind, x, filter), nil
+	case "bit_and", "bit_or", "bit_xor":
+		if x.Type != Int8 {
+			return nil, b.noFunction(c, name, []Type{x.Type})
+		}
+		kind := map[string]AggKind{"bit_and": AggBitAnd, "bit_or": AggBitOr, "bit_xor": AggBitXor}[name]
+		return b.add(&Aggregate{Kind: kind, Type: Int8, Arg: x, Filter: filter, Distinct: c.Distinct && kind == AggBitXor}), nil
 	}
 	if x.Type != Int8 && x.Type != Float8 {
 		err := b.fail(at, errcode.UnknownFunction, "function %s(%s) does not exist", name, x.Type)
 		return nil, err.WithHint("sum(count) adds up observations; cast a dimension to add its values: sum(x::float8)")
 	}
-	if c.Distinct {
-		return nil, b.unsupported(c.Pos, name+"(DISTINCT …)")
+	if name == "sum" || name == "avg" {
+		return b.sum(c, name, x, filter)
 	}
-	sum := b.add(&Aggregate{Kind: AggSum, Type: x.Type, Arg: x, Filter: filter})
+	kind := AggVarSamp
+	if strings.HasSuffix(name, "_pop") {
+		kind = AggVarPop
+	}
+	v := b.add(&Aggregate{Kind: kind, Type: Float8, Arg: x, Filter: filter, Distinct: c.Distinct})
+	if strings.HasPrefix(name, "stddev") {
+		return call(resolve("sqrt", []Type{Float8}), Float8, v), nil
+	}
+	return v, nil
+}
+
+// sum binds sum and avg.
+func (b *exprBinder) sum(c *sql.Call, name string, x, filter *Expr) (*Expr, error) {
+	sum := b.add(&Aggregate{Kind: AggSum, Type: x.Type, Arg: x, Filter: filter, Distinct: c.Distinct})
 	if name == "sum" {
 		return sum, nil
 	}
-	n := b.add(&Aggregate{Kind: AggCount, Type: Int8, Arg: x, Filter: filter})
+	kind := AggCount
+	if c.Distinct {
+		kind = AggDistinct
+	}
+	n := b.add(&Aggregate{Kind: kind, Type: Int8, Arg: x, Filter: filter})
 	none := call(fnNullif, Int8, n, Constant(IntValue(0)))
 	return b.operator(c.Pos, "/", b.float(sum), b.float(none))
+}
+
+// aggregateOrder binds ORDER BY inside of an aggregate of arg.
+func (b *exprBinder) aggregateOrder(c *sql.Call, arg *Expr) (order []*Expr, keys []SortKey, err error) {
+	for _, o := range c.OrderBy {
+		x, err := b.value(o.Expr)
+		if err != nil {
+			return nil, nil, err
+		}
+		x = b.settle(x)
+		if c.Distinct && !x.Equal(arg) {
+			return nil, nil, b.fail(o.Expr.At(), errcode.InvalidReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
+		}
+		if x.order != nil {
+			x = rank(x, x.order)
+		}
+		first := o.Nulls == sql.NullsFirst || o.Nulls == sql.NullsDefault && o.Desc
+		keys = append(keys, SortKey{Col: len(order), Desc: o.Desc, NullsFirst: first})
+		order = append(order, x)
+	}
+	return order, keys, nil
 }
 
 // list binds array_agg(x ORDER BY …) and string_agg(x, separator ORDER BY …); b binds inside of the aggregate, around outside.
@@ -366,21 +466,8 @@ func (b *exprBinder) list(c *sql.Call, name string, filter *Expr, around *exprBi
 		return nil, b.noFunction(c, name, types)
 	}
 	a.Arg = list[0]
-	for _, o := range c.OrderBy {
-		x, err := b.value(o.Expr)
-		if err != nil {
-			return nil, err
-		}
-		x = b.settle(x)
-		if c.Distinct && !x.Equal(a.Arg) {
-			return nil, b.fail(o.Expr.At(), errcode.Invalid, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
-		}
-		if x.order != nil {
-			x = rank(x, x.order)
-		}
-		first := o.Nulls == sql.NullsFirst || o.Nulls == sql.NullsDefault && o.Desc
-		a.Sort = append(a.Sort, SortKey{Col: len(a.Order), Desc: o.Desc, NullsFirst: first})
-		a.Order = append(a.Order, x)
+	if a.Order, a.Sort, err = b.aggregateOrder(c, a.Arg); err != nil {
+		return nil, err
 	}
 	return around.add(a), nil
 }

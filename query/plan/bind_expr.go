@@ -13,12 +13,21 @@ type exprBinder struct {
 	*Binder
 	scope  *scope
 	clause string        // for messages: WHERE, GROUP BY, …
+	within string        // the clause around CASE/WHEN
 	aggs   *[]*Aggregate // nil: aggregates are not allowed here
 	inAgg  bool
 	// inWindow is set inside a window function; groups are then the aggregates of the block, which its arguments may be.
 	inWindow bool
 	groups   *[]*Aggregate
 	block    *block // nil outside a SELECT
+}
+
+// place is the clause of the query in which b binds.
+func (b *exprBinder) place() string {
+	if b.clause == "CASE/WHEN" {
+		return b.within
+	}
+	return b.clause
 }
 
 func (b *exprBinder) bind(e sql.Expr) (*Expr, error) {
@@ -52,6 +61,9 @@ func (b *exprBinder) values(list []sql.Expr) ([]*Expr, error) {
 }
 
 func (b *exprBinder) bindNode(e sql.Expr) (*Expr, error) {
+	if err := b.work(e.At(), 1); err != nil {
+		return nil, err
+	}
 	switch e := e.(type) {
 	case *sql.Literal:
 		return b.literal(e)
@@ -148,7 +160,8 @@ func (b *exprBinder) param(p *sql.Param) (*Expr, error) {
 		for len(b.params) < p.N {
 			b.params = append(b.params, Unknown)
 		}
-		return &Expr{Kind: exprParam, Type: b.params[p.N-1], Col: p.N - 1}, nil
+		b.refs++
+		return &Expr{Kind: exprParam, Type: b.params[p.N-1], Col: p.N - 1, at: sql.Pos(b.refs)}, nil
 	}
 	if p.N > len(b.Args) {
 		return nil, b.fail(p.Pos, errcode.InvalidOption, "there is no parameter $%d: %d values were given", p.N, len(b.Args))
@@ -285,6 +298,11 @@ func (b *exprBinder) unary(e *sql.Unary) (*Expr, error) {
 	}
 	if e.Op == "+" && (x.Type == Int8 || x.Type == Float8) {
 		return x, nil
+	}
+	if name := map[string]string{"~": "~", "@": "abs"}[e.Op]; name != "" {
+		if f := resolve(name, []Type{x.Type}); f != nil && x.Type != Unknown {
+			return call(f, f.Result, x), nil
+		}
 	}
 	if e.Op == "-" {
 		if l, ok := e.X.(*sql.Literal); ok && l.Text == "9223372036854775808" { // −2⁶³ has no positive twin
@@ -440,8 +458,11 @@ func rank(e *Expr, order []string) *Expr {
 
 func (b *exprBinder) rowEqual(e *sql.Binary, f *Function, l *sql.Row) (*Expr, error) {
 	r, ok := e.R.(*sql.Row)
-	if !ok || len(r.Elems) != len(l.Elems) || f != fnEq && f != fnNe {
+	if !ok || len(r.Elems) != len(l.Elems) {
 		return nil, b.unsupported(e.Pos, "this comparison of rows")
+	}
+	if f != fnEq && f != fnNe {
+		return b.rowOrder(e, f, l, r)
 	}
 	var parts []*Expr
 	for i := range l.Elems {
@@ -452,6 +473,25 @@ func (b *exprBinder) rowEqual(e *sql.Binary, f *Function, l *sql.Row) (*Expr, er
 		parts = append(parts, call(fnEq, Bool, x, y))
 	}
 	return negate(call(fnAnd, Bool, parts...), f == fnNe), nil
+}
+
+// rowOrder compares rows by their first elements that differ: (a, b) < (c, d) is a < c OR a = c AND b < d.
+func (b *exprBinder) rowOrder(e *sql.Binary, f *Function, l, r *sql.Row) (*Expr, error) {
+	strict := map[*Function]*Function{fnLt: fnLt, fnLe: fnLt, fnGt: fnGt, fnGe: fnGt}[f]
+	var out *Expr
+	for i := len(l.Elems) - 1; i >= 0; i-- {
+		x, y, err := b.pair(e.Pos, e.Op, l.Elems[i], r.Elems[i])
+		if err != nil {
+			return nil, err
+		}
+		p, q := b.ranked(x, y)
+		if out == nil {
+			out = call(f, Bool, p, q)
+			continue
+		}
+		out = call(fnOr, Bool, call(strict, Bool, p, q), call(fnAnd, Bool, call(fnEq, Bool, x, y), out))
+	}
+	return out, nil
 }
 
 func (b *exprBinder) is(e *sql.Is) (*Expr, error) {
@@ -511,12 +551,12 @@ func (b *exprBinder) between(e *sql.Between) (*Expr, error) {
 }
 
 func (b *exprBinder) like(e *sql.Like) (*Expr, error) {
-	if e.Kind == sql.SimilarTo {
-		return nil, b.unsupported(e.Pos, "SIMILAR TO").WithHint("use LIKE, or ~ with a regular expression")
-	}
 	f := fnLike
-	if e.Kind == sql.ILike {
+	switch e.Kind {
+	case sql.ILike:
 		f = fnILike
+	case sql.SimilarTo:
+		f = fnSimilar
 	}
 	args := []*Expr{nil, nil, Constant(TextValue(`\`))}
 	for i, part := range []sql.Expr{e.X, e.Pattern, e.Escape} {
@@ -598,7 +638,7 @@ func (b *exprBinder) bindCase(e *sql.Case) (*Expr, error) {
 			}
 		} else {
 			c := *b
-			c.clause = "CASE/WHEN"
+			c.clause, c.within = "CASE/WHEN", b.place()
 			cond, err = c.condition(w.If)
 		}
 		if err != nil {
@@ -634,13 +674,52 @@ func (b *exprBinder) bindCase(e *sql.Case) (*Expr, error) {
 }
 
 func (b *exprBinder) cast(e *sql.Cast) (*Expr, error) {
-	t, ok := typeByName(e.Type.Name.Name)
-	if e.Type.Dims == 1 && !t.IsArray() {
+	x, err := b.plainCast(e)
+	if err != nil || len(e.Type.Mods) == 0 {
+		return x, err
+	}
+	return b.modified(x, e.Type)
+}
+
+// modified obeys the modifiers of a type: a text is cut to its length, a number rounded to its digits.
+func (b *exprBinder) modified(x *Expr, t sql.TypeName) (*Expr, error) {
+	n := int64(t.Mods[0])
+	switch name := t.Name.Name; {
+	case x.Type == Text && (name == "varchar" || name == "bpchar"):
+		if n < 1 {
+			return nil, b.fail(t.Pos, errcode.InvalidOption, "length for type %s must be at least 1", name)
+		}
+		return call(resolve("left", []Type{Text, Int8}), Text, x, Constant(IntValue(n))), nil
+	case x.Type == Float8 && name == "numeric":
+		digits := int64(0)
+		if len(t.Mods) > 1 {
+			digits = int64(t.Mods[1])
+		}
+		if n < 1 || n > 1000 || digits < -1000 || digits > 1000 {
+			return nil, b.fail(t.Pos, errcode.InvalidOption, "NUMERIC takes a precision of 1 to 1000 and a scale of -1000 to 1000")
+		}
+		return call(fnNumeric, Float8, x, Constant(IntValue(n)), Constant(IntValue(digits))), nil
+	}
+	return x, nil
+}
+
+// typeOf is the type that a name means.
+func (b *Binder) typeOf(n sql.TypeName) (Type, error) {
+	t, ok := typeByName(n.Name.Name)
+	if n.Dims == 1 && !t.IsArray() {
 		t = ArrayOf(t)
 	}
-	if !ok || e.Type.Dims > 1 {
-		return nil, b.fail(e.Type.Pos, errcode.UnknownSetting, "type %q is not known here", e.Type.Name.Name).
+	if !ok || n.Dims > 1 {
+		return Unknown, b.fail(n.Pos, errcode.UnknownSetting, "type %q is not known here", n.Name.Name).
 			WithHint("the types are bool, int8, float8, text, timestamptz, interval and json")
+	}
+	return t, nil
+}
+
+func (b *exprBinder) plainCast(e *sql.Cast) (*Expr, error) {
+	t, err := b.typeOf(e.Type)
+	if err != nil {
+		return nil, err
 	}
 	x, err := b.value(e.X)
 	if err != nil {

@@ -104,7 +104,7 @@ func (b *Binder) aliasJoin(blk *block, j *sql.Join) error {
 		}
 	}
 	if len(j.Alias.Columns) > len(cols) {
-		return b.fail(j.Alias.Pos, errcode.Invalid, "join expression %q has %d columns available but %d columns specified", j.Alias.Name, len(cols), len(j.Alias.Columns))
+		return b.fail(j.Alias.Pos, errcode.InvalidReference, "join expression %q has %d columns available but %d columns specified", j.Alias.Name, len(cols), len(j.Alias.Columns))
 	}
 	for i, c := range j.Alias.Columns {
 		cols[i].name = c.Name

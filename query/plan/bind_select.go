@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/storage/schema"
@@ -9,6 +11,22 @@ import (
 // selectDepthMax bounds the nesting of derived tables and common table expressions after they are put in place.
 const selectDepthMax = 50
 
+// workMax bounds how much is bound for one statement: an expression counts 1, a query queryWork. A text of the greatest length stays
+// below; a short one of common table expressions, each of which names the one before twice, would not end.
+const (
+	workMax   = sql.TokensMax
+	queryWork = 200
+)
+
+// work counts what is bound.
+func (b *Binder) work(at sql.Pos, n int) error {
+	if b.worked += n; b.worked > workMax {
+		return b.fail(at, errcode.TooComplex, "statement too complex: it grows too large when its common table expressions are put in place").
+			WithHint("name each of them fewer times, or compute the common part in a statement of its own")
+	}
+	return nil
+}
+
 // cte is a common table expression in force.
 type cte struct {
 	name    string
@@ -16,6 +34,11 @@ type cte struct {
 	columns []sql.Ident
 	outer   int // how many expressions its own query sees
 	from    *outerScope
+	cols    []Column // of its query, once that has been bound
+
+	recursive bool
+	recursion *recursion // of WITH RECURSIVE, while it is bound; else nil
+	union     *sql.SetOp // the body of its query, if it is a UNION
 }
 
 // tail is what may follow a body: ORDER BY, LIMIT, OFFSET.
@@ -31,25 +54,69 @@ func (b *Binder) Query(q *sql.Query) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Query{Root: root, Columns: root.Columns(), Subqueries: b.subqueries, Runner: b.runner}, nil
+	return b.whole(root), nil
 }
 
-func (b *Binder) query(q *sql.Query) (Node, error) {
+// whole is the query whose rows root gives.
+func (b *Binder) whole(root Node) *Query {
+	return &Query{Root: root, Columns: root.Columns(), Subqueries: b.subqueries, Runner: b.runner}
+}
+
+func (b *Binder) query(q *sql.Query) (Node, error) { return b.queryOf(q, nil) }
+
+// queryOf binds a query, which is that of c if c is one of WITH RECURSIVE.
+func (b *Binder) queryOf(q *sql.Query, c *cte) (Node, error) {
 	if b.depth++; b.depth > selectDepthMax {
-		return nil, b.fail(q.Pos, errcode.TooLarge, "queries are nested more than %d deep", selectDepthMax)
+		return nil, b.fail(q.Pos, errcode.TooComplex, "queries are nested more than %d deep", selectDepthMax).
+			WithHint("common table expressions count where they are named; join the queries side by side instead")
 	}
 	defer func() { b.depth-- }()
-	if q.With != nil {
-		if q.With.Recursive {
-			return nil, b.unsupported(q.With.Pos, "WITH RECURSIVE")
+	if err := b.work(q.Pos, queryWork); err != nil {
+		return nil, err
+	}
+	bind := func() (Node, error) {
+		if c != nil && c.union != nil {
+			return b.recursiveUnion(c, q, c.union)
 		}
-		outer := b.ctes
-		defer func() { b.ctes = outer }()
-		for _, c := range q.With.CTEs {
-			b.ctes = append(b.ctes[:len(b.ctes):len(b.ctes)], cte{name: c.Name, query: c.Query, columns: c.Columns, outer: len(b.ctes), from: b.outer})
+		return b.body(q.Body, tailOf(q))
+	}
+	if q.With == nil {
+		return bind()
+	}
+	return b.with(q.With, bind)
+}
+
+func tailOf(q *sql.Query) tail {
+	return tail{order: q.OrderBy, limit: q.Limit, offset: q.Offset, ties: q.WithTies}
+}
+
+// with binds what stands behind WITH. Queries that it does not name are bound too, for the errors in them; they are not run.
+func (b *Binder) with(w *sql.With, bind func() (Node, error)) (Node, error) {
+	outer := b.ctes
+	defer func() { b.ctes = outer }()
+	b.ctes = slices.Grow(outer[:len(outer):len(outer)], len(w.CTEs))
+	seen := make(map[string]bool, len(w.CTEs))
+	for _, c := range w.CTEs {
+		if seen[c.Name] {
+			return nil, b.fail(c.Pos, errcode.DuplicateAlias, "WITH query name %q specified more than once", c.Name).WithHint("give one of them another name")
+		}
+		seen[c.Name] = true
+		x := &cte{name: c.Name, query: c.Query, columns: c.Columns, outer: len(b.ctes), from: b.outer}
+		if w.Recursive { // all of them see all of them
+			x.outer, x.recursive = len(outer)+len(w.CTEs), true
+		}
+		b.ctes = append(b.ctes, x)
+	}
+	n, err := bind()
+	subqueries, checking := b.subqueries, b.checking
+	b.checking = true
+	for _, c := range b.ctes[len(outer):] {
+		if err == nil && c.cols == nil {
+			err = b.fromCTE(c, &sql.TableName{Name: sql.Name{Pos: c.query.Pos, Name: c.name}}, &block{})
 		}
 	}
-	return b.body(q.Body, tail{order: q.OrderBy, limit: q.Limit, offset: q.Offset, ties: q.WithTies})
+	b.subqueries, b.checking = subqueries, checking
+	return n, err
 }
 
 func (b *Binder) body(body sql.QueryBody, t tail) (Node, error) {
@@ -69,6 +136,9 @@ func (b *Binder) body(body sql.QueryBody, t tail) (Node, error) {
 		}
 		return b.finish(n, t)
 	case *sql.Query:
+		if b.untyped == body {
+			b.untyped = body.Body
+		}
 		n, err := b.query(body)
 		if err != nil {
 			return nil, err
@@ -110,31 +180,72 @@ func (b *Binder) valuesList(v *sql.Values) (Node, error) {
 }
 
 func (b *Binder) setOp(s *sql.SetOp) (Node, error) {
-	l, err := b.body(s.L, tail{})
+	l, err := b.side(s.L)
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.body(s.R, tail{})
+	r, err := b.side(s.R)
 	if err != nil {
 		return nil, err
 	}
+	return b.joinSets(s, l, r)
+}
+
+func (b *Binder) joinSets(s *sql.SetOp, l, r Node) (Node, error) {
+	cols, err := b.matchSets(s, l, r)
+	if err != nil {
+		return nil, err
+	}
+	return &SetOp{Kind: setKind(s), L: b.retype(l, cols), R: b.retype(r, cols), cols: cols}, nil
+}
+
+// matchSets gives the columns of a set operation. Literals of l and r without a type get that of the other side.
+func (b *Binder) matchSets(s *sql.SetOp, l, r Node) ([]Column, error) {
 	lc, rc := l.Columns(), r.Columns()
 	if len(lc) != len(rc) {
-		return nil, b.fail(s.Pos, errcode.TypeMismatch, "each side must have the same number of columns: the left has %d, the right %d", len(lc), len(rc))
+		return nil, b.fail(s.Pos, errcode.SyntaxError, "each side must have the same number of columns: the left has %d, the right %d", len(lc), len(rc))
 	}
-	n := &SetOp{Kind: setKind(s)}
+	var cols []Column
 	for i := range lc {
-		t := lc[i].Type
-		if t != rc[i].Type {
-			if !(t == Int8 && rc[i].Type == Float8 || t == Float8 && rc[i].Type == Int8) {
-				return nil, b.fail(s.Pos, errcode.TypeMismatch, "types %s and %s of column %d cannot be matched", t, rc[i].Type, i+1)
+		pair := []*Expr{ColumnRef(i, lc[i].Type), ColumnRef(i, rc[i].Type)}
+		open := []*Project{untypedColumn(l, i), untypedColumn(r, i)}
+		for j, p := range open {
+			if p != nil {
+				pair[j] = p.Exprs[i]
 			}
-			t = Float8
 		}
-		n.cols = append(n.cols, Column{Name: lc[i].Name, Type: t})
+		what := map[sql.SetOperator]string{sql.Union: "UNION", sql.Intersect: "INTERSECT", sql.Except: "EXCEPT"}[s.Op]
+		t, err := b.unify(what, pair, []sql.Pos{s.L.At(), s.R.At()})
+		if err != nil {
+			return nil, err
+		}
+		for j, p := range open {
+			if p != nil {
+				p.Exprs[i], p.cols[i].Type = pair[j], t
+			}
+		}
+		cols = append(cols, Column{Name: lc[i].Name, Type: t})
 	}
-	n.L, n.R = b.retype(l, n.cols), b.retype(r, n.cols)
-	return n, nil
+	return cols, nil
+}
+
+// side binds one side of a set operation. Literals of its select list may stay without a type: the other side gives them one.
+func (b *Binder) side(body sql.QueryBody) (Node, error) {
+	around := b.untyped
+	b.untyped = body
+	defer func() { b.untyped = around }()
+	return b.body(body, tail{})
+}
+
+// untypedColumn is the select list whose column has no type yet; nil if it has one.
+func untypedColumn(n Node, col int) *Project {
+	for n.Columns()[col].Type == Unknown {
+		if p, ok := n.(*Project); ok {
+			return p
+		}
+		n = n.inputs()[0]
+	}
+	return nil
 }
 
 func setKind(s *sql.SetOp) SetKind {
@@ -254,30 +365,30 @@ func (b *Binder) ordinal(l *sql.Literal, n int, clause string) (int, error) {
 		}
 	}
 	if i < 1 || i > n {
-		return 0, b.fail(l.Pos, errcode.Invalid, "%s position %s is not in select list", clause, clipText(l.Text))
+		return 0, b.fail(l.Pos, errcode.InvalidReference, "%s position %s is not in select list", clause, clipText(l.Text))
 	}
 	return i - 1, nil
 }
 
 // sortLimit adds what follows the projection, whose first width columns are the result.
 func (b *Binder) sortLimit(n Node, keys []SortKey, t tail, width int) (Node, error) {
-	count, err := b.rowCount(t.limit, "LIMIT", -1)
+	count, countOf, err := b.rowCount(t.limit, "LIMIT", -1)
 	if err != nil {
 		return nil, err
 	}
-	offset, err := b.rowCount(t.offset, "OFFSET", 0)
+	offset, offsetOf, err := b.rowCount(t.offset, "OFFSET", 0)
 	if err != nil {
 		return nil, err
 	}
 	keep := int64(-1)
-	if count >= 0 && !t.ties && count+offset >= 0 {
+	if count >= 0 && !t.ties && count+offset >= 0 && offsetOf == nil {
 		keep = count + offset
 	}
 	if len(keys) > 0 {
 		n = &Sort{Input: n, Keys: keys, Keep: keep}
 	}
-	if count >= 0 || offset > 0 {
-		l := &Limit{Input: n, Count: count, Offset: offset}
+	if count >= 0 || offset > 0 || countOf != nil || offsetOf != nil {
+		l := &Limit{Input: n, Count: count, Offset: offset, CountOf: countOf, OffsetOf: offsetOf}
 		if t.ties {
 			l.Ties = keys
 		}
@@ -289,34 +400,37 @@ func (b *Binder) sortLimit(n Node, keys []SortKey, t tail, width int) (Node, err
 	return n, nil
 }
 
-// rowCount evaluates LIMIT or OFFSET; none is what NULL and nothing mean.
-func (b *Binder) rowCount(e sql.Expr, clause string, none int64) (int64, error) {
+// rowCount evaluates LIMIT or OFFSET; none is what NULL and nothing mean. What only a run can know comes back as an expression.
+func (b *Binder) rowCount(e sql.Expr, clause string, none int64) (int64, *Expr, error) {
 	if e == nil {
-		return none, nil
+		return none, nil, nil
 	}
 	x, err := (&exprBinder{Binder: b, scope: &scope{}, clause: clause}).value(e)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if x.Type == Float8 && x.isConst() {
 		x = call(castTo[Int8], Int8, x)
 	}
 	if x, err = b.coerce(x, Int8, e.At()); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if x.Kind == exprParam {
-		return none, nil
+	switch {
+	case x.Kind == exprParam:
+		return none, nil, nil
+	case hasSubquery(x) || x.outer():
+		return none, x, nil
 	}
 	v, err := x.Eval(nil)
 	switch {
 	case err != nil:
-		return 0, b.locate(err, e.At())
+		return 0, nil, b.locate(err, e.At())
 	case v.IsNull():
-		return none, nil
+		return none, nil, nil
 	case v.Int() < 0:
-		return 0, b.fail(e.At(), errcode.InvalidOption, "%s must not be negative", clause)
+		return 0, nil, b.fail(e.At(), errcode.InvalidOption, "%s must not be negative", clause)
 	}
-	return v.Int(), nil
+	return v.Int(), nil, nil
 }
 
 // from binds the FROM of a block.
@@ -373,7 +487,7 @@ func (b *Binder) fromNode(n Node, a sql.Alias, name string, at sql.Pos, blk *blo
 		name = a.Name
 	}
 	if len(a.Columns) > len(cols) {
-		return b.fail(a.Columns[len(cols)].Pos, errcode.Invalid, "table %q has %d columns available but %d columns specified", name, len(cols), len(a.Columns))
+		return b.fail(a.Columns[len(cols)].Pos, errcode.InvalidReference, "table %q has %d columns available but %d columns specified", name, len(cols), len(a.Columns))
 	}
 	for i, c := range a.Columns {
 		cols[i].name = c.Name
@@ -414,7 +528,7 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 	cols := tableColumns(t)
 	for i, c := range ref.Alias.Columns {
 		if i >= len(t.Dims) {
-			return b.fail(c.Pos, errcode.Invalid, "table %q has %d dimensions but %d names are given", t.Name.Table, len(t.Dims), len(ref.Alias.Columns))
+			return b.fail(c.Pos, errcode.InvalidReference, "table %q has %d dimensions but %d names are given", t.Name.Table, len(t.Dims), len(ref.Alias.Columns))
 		}
 		cols[i].name = c.Name
 	}
@@ -428,13 +542,17 @@ func (b *Binder) fromName(ref *sql.TableName, blk *block) error {
 	return nil
 }
 
-func (b *Binder) fromCTE(c cte, ref *sql.TableName, blk *block) error {
-	seen, outer := b.ctes, b.outer
-	b.ctes, b.outer = b.ctes[:c.outer:c.outer], c.from
-	n, err := b.query(c.query)
-	b.ctes, b.outer = seen, outer
-	if err != nil {
-		return err
+func (b *Binder) fromCTE(c *cte, ref *sql.TableName, blk *block) error {
+	if c.recursion != nil {
+		return b.ofItself(c, ref, blk)
+	}
+	var n Node = &Rows{cols: slices.Clone(c.cols)}
+	if !b.checking || c.cols == nil {
+		var err error
+		if n, err = b.ofCTE(c); err != nil {
+			return err
+		}
+		c.cols = append([]Column{}, n.Columns()...)
 	}
 	a := ref.Alias
 	if a.Name == "" {
@@ -444,6 +562,23 @@ func (b *Binder) fromCTE(c cte, ref *sql.TableName, blk *block) error {
 		a.Columns = c.columns
 	}
 	return b.fromNode(n, a, a.Name, ref.Pos, blk)
+}
+
+// ofCTE binds the query of c where c stands.
+func (b *Binder) ofCTE(c *cte) (Node, error) {
+	seen, outer := b.ctes, b.outer
+	b.ctes, b.outer = b.ctes[:c.outer:c.outer], c.from
+	defer func() { b.ctes, b.outer = seen, outer }()
+	if !c.recursive {
+		return b.query(c.query)
+	}
+	c.recursion = &recursion{}
+	if s, ok := c.query.Body.(*sql.SetOp); ok && s.Op == sql.Union {
+		c.union = s
+	}
+	b.binding = append(b.binding, c)
+	defer func() { c.recursion, b.binding = nil, b.binding[:len(b.binding)-1] }()
+	return b.queryOf(c.query, c)
 }
 
 // systemTable gives the rows of a relation that is computed, or nil. Those of pg_catalog need no schema in front.
@@ -459,6 +594,7 @@ func (b *Binder) systemTable(n sql.Name) *System {
 	if r == nil {
 		return nil
 	}
+	b.passes()
 	return &System{Name: name + "." + n.Name, Read: r.Read, schema: name, oid: r.OID, cols: r.Columns}
 }
 

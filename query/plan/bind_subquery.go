@@ -10,7 +10,9 @@ func (b *exprBinder) nested(q *sql.Query, kind SubqueryKind, args ...*Expr) (*Ex
 	s := &Subquery{Kind: kind, run: b.runner, Lefts: len(args)}
 	around := &outerScope{expr: b, sub: s, next: b.outer}
 	b.outer = around
+	b.nesting++
 	root, err := b.query(q)
+	b.nesting--
 	b.outer = around.next
 	if err != nil {
 		return nil, err
@@ -165,8 +167,19 @@ func (b *exprBinder) quantified(e *sql.Quantified) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Function{Name: e.Op + map[bool]string{false: " any", true: " all"}[e.All], Args: []Type{Unknown, anyArray}, Result: Bool, local: true,
-		eval: func(a []Value) (Value, error) { return overArray(test, a[0], a[1].Elems(), e.All) }}
+	name := e.Op + map[bool]string{false: " any", true: " all"}[e.All]
+	key := name + " " + x.Type.String() + " " + array.Type.String()
+	f := b.local[key] // one for each, so that equal expressions are found to be equal
+	if f == nil {
+		f = &Function{Name: name, Args: []Type{Unknown, anyArray}, Result: Bool, local: true, nullable: true,
+			eval: func(a []Value) (Value, error) {
+				if a[1].IsNull() {
+					return Null, nil
+				}
+				return overArray(test, a[0], a[1].Elems(), e.All) // of no elements it is known, also for NULL
+			}}
+		b.local[key] = f
+	}
 	return call(f, Bool, x, array), nil
 }
 

@@ -82,10 +82,10 @@ func castBool(v Value) (Value, bool) {
 	if v.Type == Int8 {
 		return BoolValue(v.num != 0), true
 	}
-	switch strings.ToLower(strings.TrimSpace(v.str)) {
-	case "t", "true", "y", "yes", "on", "1":
+	switch strings.ToLower(strings.TrimSpace(v.str)) { // as PostgreSQL: any beginning that tells them apart
+	case "t", "tr", "tru", "true", "y", "ye", "yes", "on", "1":
 		return BoolValue(true), true
-	case "f", "false", "n", "no", "off", "0":
+	case "f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0":
 		return BoolValue(false), true
 	}
 	return Null, false

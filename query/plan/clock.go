@@ -173,7 +173,7 @@ func clockPrefix(s string) (us int64, used int) {
 // scaleInterval is v·f. A fraction of a month goes on as days of a month of 30, a fraction of a day as microseconds.
 func scaleInterval(v Value, f float64) (Value, bool) {
 	months := float64(v.months) * f
-	days := float64(v.days)*f + (months-math.Trunc(months))*30
+	days := float64(v.days)*f + math.Round((months-math.Trunc(months))*30*1e6)/1e6 // 20 days, not 19 and 24 hours
 	micros := float64(v.num)*f + (days-math.Trunc(days))*float64(microsPerDay)
 	if !(math.Abs(months) < math.MaxInt32 && math.Abs(days) < math.MaxInt32 && math.Abs(micros) < 1<<62) {
 		return Null, false
@@ -183,13 +183,17 @@ func scaleInterval(v Value, f float64) (Value, bool) {
 
 func formatInterval(v Value) string {
 	var parts []string
+	below := false // behind a part below 0 the sign is always written
 	add := func(n int64, unit string) {
 		if n != 0 {
 			s := strconv.FormatInt(n, 10) + " " + unit
 			if n != 1 {
 				s += "s"
 			}
-			parts = append(parts, s)
+			if below && n > 0 {
+				s = "+" + s
+			}
+			parts, below = append(parts, s), n < 0
 		}
 	}
 	add(int64(v.months/12), "year")
@@ -197,8 +201,11 @@ func formatInterval(v Value) string {
 	add(int64(v.days), "day")
 	if v.num != 0 || len(parts) == 0 {
 		us, sign := v.num, ""
-		if us < 0 {
+		switch {
+		case us < 0:
 			us, sign = -us, "-"
+		case below:
+			sign = "+"
 		}
 		s := fmt.Sprintf("%s%02d:%02d:%02d", sign, us/microsPerHour, us/microsPerMinute%60, us/microsPerSecond%60)
 		if frac := us % microsPerSecond; frac != 0 {
@@ -261,6 +268,10 @@ func truncTime(unit string, us int64) (int64, bool) {
 		return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
 	case "decade":
 		return time.Date(y-y%10, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	case "century": // begins with the year 1 of each hundred
+		return time.Date(y-(y-1)%100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
+	case "millennium":
+		return time.Date(y-(y-1)%1000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), true
 	}
 	_ = d
 	return 0, false
@@ -334,6 +345,44 @@ func timePart(field string, us int64) (float64, bool) {
 		return float64(t.Year() / 10), true
 	case "century":
 		return float64((t.Year()-1)/100 + 1), true
+	case "millennium":
+		return float64((t.Year()-1)/1000 + 1), true
+	}
+	return 0, false
+}
+
+// spanPart is extract(field FROM v).
+func spanPart(field string, v Value) (float64, bool) {
+	const yearMicros = 365.25 * float64(microsPerDay)
+	years := v.months / 12
+	seconds := float64(v.num%microsPerMinute) / 1e6
+	switch strings.ToLower(field) {
+	case "epoch": // a year has 365.25 days, and what is left of it months of 30
+		return (float64(years)*yearMicros + (float64(v.months%12)*30+float64(v.days))*float64(microsPerDay) + float64(v.num)) / 1e6, true
+	case "microseconds":
+		return seconds * 1e6, true
+	case "milliseconds":
+		return seconds * 1e3, true
+	case "second", "seconds":
+		return seconds, true
+	case "minute":
+		return float64(v.num / microsPerMinute % 60), true
+	case "hour":
+		return float64(v.num / microsPerHour), true
+	case "day":
+		return float64(v.days), true
+	case "month":
+		return float64(v.months % 12), true
+	case "quarter":
+		return float64(v.months%12/3 + 1), true
+	case "year":
+		return float64(years), true
+	case "decade":
+		return float64(years / 10), true
+	case "century":
+		return float64(years / 100), true
+	case "millennium":
+		return float64(years / 1000), true
 	}
 	return 0, false
 }

@@ -37,6 +37,8 @@ type Context struct {
 	Rights Rights
 	// Setting is the value of a session setting, for current_setting and SHOW.
 	Setting func(name string) (string, bool)
+	// SetSetting changes one, for set_config, and gives its value; nil: nothing is changed.
+	SetSetting func(name, value string, local bool) (string, error)
 }
 
 // Rights says what a principal may do with tables.
@@ -53,12 +55,21 @@ type Binder struct {
 	describing bool   // parameters have no values yet
 	params     []Type // while describing: of $1, $2, …, as far as they are known
 	depth      int
-	ctes       []cte
-	outer      *outerScope // of the query that is being bound
-	fromOuter  *outerScope // the same at the start of its FROM: what derived tables and join conditions see
+	ctes       []*cte
+	checking   bool          // what is bound is not run: common table expressions that were bound before need their columns only
+	binding    []*cte        // of WITH RECURSIVE whose queries are being bound, the innermost last
+	nesting    int           // queries within expressions around what is being bound
+	outer      *outerScope   // of the query that is being bound
+	untyped    sql.QueryBody // the side of a set operation that is being bound, whose literals need no type of their own
+	fromOuter  *outerScope   // the same at the start of its FROM: what derived tables and join conditions see
 	runner     *Runner
 	subqueries []*Subquery
+	worked     int                  // see work
 	local      map[string]*Function // functions that know the catalog of this binder
+
+	passing bool     // see passes
+	refs    int      // references to parameters that were bound while describing
+	tables  []needed // that were found
 }
 
 // NewBinder is a binder for the statements of c.Text.
@@ -163,6 +174,7 @@ func (b *Binder) TableName(n sql.Name) schema.Name {
 func (b *Binder) Table(n sql.Name, need schema.Privilege) (*schema.Table, error) {
 	name := b.TableName(n)
 	if t := b.Catalog.Table(name); t != nil {
+		b.tables = append(b.tables, needed{name, t, need})
 		if b.Rights == nil || need == 0 {
 			return t, nil
 		}

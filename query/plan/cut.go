@@ -74,22 +74,7 @@ func (b *Binder) fragment(k *block) *Fragment {
 func (b *Binder) groups(k *block, top *Top) (Node, error) {
 	cols := groupColumns(k)
 	if k.table == nil || !pushable(k) {
-		exprs := slices.Clone(k.keys)
-		for _, a := range k.aggs {
-			exprs = append(exprs, a.exprs()...)
-		}
-		if k.table != nil {
-			count := ColumnRef(len(k.table.Dims)+1, Int8)
-			exprs = append(exprs, count)
-			for i, a := range k.aggs {
-				if a.Kind == AggTest {
-					c := *a
-					c.Weight = count
-					k.aggs[i] = &c
-				}
-			}
-		}
-		in, err := b.rows(k, exprs)
+		in, err := b.ungrouped(k)
 		if err != nil {
 			return nil, err
 		}
@@ -98,15 +83,36 @@ func (b *Binder) groups(k *block, top *Top) (Node, error) {
 	f := b.fragment(k)
 	f.Keys = k.keys
 	for _, a := range k.aggs {
-		f.Aggs = append(f.Aggs, pushed(a, f.Count()))
+		c := *pushed(a, f.Count()) // of its own: other sets of the block may be cut otherwise
+		f.Aggs = append(f.Aggs, &c)
 	}
 	if err := b.chooseMode(f, k.table); err != nil {
 		return nil, err
 	}
-	if f.Mode == ModeLocal {
+	if f.top = top; f.Mode == ModeLocal {
 		f.Top = top
 	}
-	return &Grouped{Fragment: f, cols: cols}, nil
+	return &Grouped{Fragment: f, table: k.table, cols: cols}, nil
+}
+
+// ungrouped gives the rows that the coordinator groups, and weighs the tests by their count.
+func (b *Binder) ungrouped(k *block) (Node, error) {
+	exprs := slices.Clone(k.keys)
+	for _, a := range k.aggs {
+		exprs = append(exprs, a.exprs()...)
+	}
+	if k.table != nil {
+		count := ColumnRef(len(k.table.Dims)+1, Int8)
+		exprs = append(exprs, count)
+		for i, a := range k.aggs {
+			if a.Kind == AggTest {
+				c := *a
+				c.Weight = count
+				k.aggs[i] = &c
+			}
+		}
+	}
+	return b.rows(k, exprs)
 }
 
 func groupColumns(k *block) []Column {
@@ -147,13 +153,11 @@ func pushable(k *block) bool {
 		}
 	}
 	for _, a := range k.aggs {
-		if slices.ContainsFunc(a.exprs(), (*Expr).local) {
+		if a.Kind >= AggArray || a.Distinct || slices.ContainsFunc(a.exprs(), (*Expr).local) {
 			return false
 		}
 		switch a.Kind {
 		case AggCells, AggCount:
-		case AggArray, AggString:
-			return false
 		case AggSum:
 			if a.Arg.Kind != ExprCol || a.Arg.Col != count {
 				return false

@@ -3,7 +3,7 @@
 //
 //	b := plan.NewBinder(plan.Context{Text: text, Catalog: view, Now: now, Args: args})
 //	q, err := b.Query(stmt.(*sql.Query))
-//	fmt.Println(plan.Explain(q.Root))
+//	fmt.Println(plan.Explain(q, plan.Shown{}))
 //
 // A SELECT over one table becomes a Fragment wherever its filters, group keys and aggregates allow it: each filter and
 // each key looks at one column, so that a shard evaluates it once per dictionary value and never per cell. What does not

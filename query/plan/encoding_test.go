@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -95,5 +96,18 @@ func TestFragmentRefused(t *testing.T) {
 		if !errors.Is(err, &errcode.Error{Code: errcode.Corrupt}) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestKeyOfKey holds that a key is its own key, and that equal intervals have one.
+func TestKeyOfKey(t *testing.T) {
+	for _, v := range []Value{IntValue(-3), FloatValue(math.Copysign(0, -1)), FloatValue(math.NaN()), TextValue("x"), BoolValue(true), MicrosValue(-1),
+		IntervalValue(1, -40, -5), IntervalValue(math.MinInt32, math.MinInt32, math.MinInt64), IntervalValue(math.MaxInt32, math.MaxInt32, math.MaxInt64)} {
+		if k := v.Key(); k.Key() != k {
+			t.Errorf("%v has the key %v, and that %v", v, k, k.Key())
+		}
+	}
+	if a, b := IntervalValue(-1, 0, 0).Key(), IntervalValue(0, -29, -24*3600*1_000_000).Key(); a != b {
+		t.Errorf("%v and %v", a, b)
 	}
 }

@@ -5,51 +5,67 @@ import (
 	"strings"
 )
 
-// Explain is the plan as text, one line a node and fact. note adds lines to a fragment, such as what it cost.
-func Explain(q *Query, note func(*Fragment) []string) []string {
+// Shown is what EXPLAIN shows beside the plan.
+type Shown struct {
+	Verbose   bool
+	Actual    func(Node) (rows, loops int64) // that a step gave; nil: it was not run
+	Costs     func(*Fragment) []string       // what a fragment cost, as text; nil: it was not run
+	CostFacts func(*Fragment) []Fact         // the same for FORMAT json
+}
+
+// Explain is the plan as text, one line a node and fact.
+func Explain(q *Query, s Shown) []string {
 	var lines []string
-	explain(q.Root, 0, note, &lines)
-	for _, s := range q.Subqueries {
-		if s.Kind == SubLateral { // it stands in the tree
+	s.explain(q.Root, 0, &lines)
+	for _, sub := range q.Subqueries {
+		if sub.Kind == SubLateral { // it stands in the tree
 			continue
 		}
 		each := ""
-		if len(s.cells) > 0 {
+		if len(sub.cells) > 0 {
 			each = ", anew for each set of outer values"
 		}
-		lines = append(lines, fmt.Sprintf("Subquery %d%s", s.number, each))
-		explain(s.Root, 1, note, &lines)
+		lines = append(lines, fmt.Sprintf("Subquery %d%s", sub.number, each))
+		s.explain(sub.Root, 1, &lines)
 	}
 	return lines
 }
 
-func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) {
+func (s *Shown) explain(n Node, depth int, lines *[]string) {
 	pad := strings.Repeat("  ", depth)
-	put := func(format string, args ...any) { *lines = append(*lines, pad+fmt.Sprintf(format, args...)) }
-	var f *Fragment
+	put := func(format string, args ...any) {
+		*lines = append(*lines, pad+fmt.Sprintf(format, args...)+s.actual(n))
+	}
 	switch n := n.(type) {
 	case *Scan:
 		put("Cells of %s", n.Fragment.Name)
-		f = n.Fragment
 	case *Grouped:
 		what := "Groups"
 		if n.Fragment.Tests() {
 			what = "Tests"
 		}
 		put("%s of %s: mode %s", what, n.Fragment.Name, n.Fragment.Mode)
-		f = n.Fragment
 	case *Crosstab:
 		put("Crosstab of %s: mode %s", n.Fragment.Name, n.Fragment.Mode)
-		f = n.Fragment
 	case *Screen:
 		put("Scan of %s for independence: mode %s, first %d by ln_p, correction %s", n.Fragment.Name, n.Fragment.Mode, n.Top, n.Correction)
-		f = n.Fragment
 	case *Rows:
 		put("Rows: %d", len(n.Rows))
 	case *Filter:
 		put("Filter: %s", n.Cond.format(columnNames(n.Input.Columns())))
 	case *Aggregation:
-		put("Aggregate at the coordinator: %d keys, %d aggregates", len(n.Keys), len(n.Aggs))
+		sets := ""
+		if n.Sets != nil {
+			sets = fmt.Sprintf(", %d grouping sets", len(n.Sets))
+		}
+		put("Aggregate at the coordinator: %d keys, %d aggregates%s", len(n.Keys), len(n.Aggs), sets)
+	case *GroupingSets:
+		put("Grouping sets: %d, with a scan each", len(n.Sets))
+		for i, in := range n.Inputs {
+			*lines = append(*lines, pad+"  Set ("+strings.Join(setNames(n.Sets[i], columnNames(n.cols)), ", ")+")")
+			s.explain(in, depth+2, lines)
+		}
+		return
 	case *Adjust:
 		var names []string
 		for _, a := range n.Adjusted {
@@ -90,20 +106,51 @@ func explain(n Node, depth int, note func(*Fragment) []string, lines *[]string) 
 		put("System table %s", n.Name)
 	case *Distinct:
 		put("Distinct")
+	case *Recursive:
+		all := ""
+		if !n.Distinct {
+			all = " all"
+		}
+		put("Recursive union%s of %s", all, n.Table.Name)
+	case *WorkScan:
+		put("Rows of the last round of %s", n.Table.Name)
 	case *SetOp:
-		put("%s", [...]string{"", "Union all", "Union", "Intersect all", "Intersect", "Except all", "Except"}[n.Kind])
+		put("%s", setNamesOf[n.Kind])
 	case *Cut:
-		explain(n.Input, depth, note, lines)
+		s.explain(n.Input, depth, lines)
 		return
 	}
-	if f != nil {
-		for _, s := range append(f.facts(), note(f)...) {
-			*lines = append(*lines, pad+"  "+s)
+	if _, shown := n.(*Project); s.Verbose && !shown {
+		if names := shownNames(n); len(names) > 0 {
+			*lines = append(*lines, pad+"  output: "+strings.Join(names, ", "))
+		}
+	}
+	if f := fragmentIn(n); f != nil {
+		facts := f.facts()
+		if s.Costs != nil {
+			facts = append(facts, s.Costs(f)...)
+		}
+		for _, fact := range facts {
+			*lines = append(*lines, pad+"  "+fact)
 		}
 	}
 	for _, in := range n.inputs() {
-		explain(in, depth+1, note, lines)
+		s.explain(in, depth+1, lines)
 	}
+}
+
+var setNamesOf = [...]string{"", "Union all", "Union", "Intersect all", "Intersect", "Except all", "Except"}
+
+// actual is what the step gave, if it was run: rows a run, and runs.
+func (s *Shown) actual(n Node) string {
+	if s.Actual == nil {
+		return ""
+	}
+	rows, loops := s.Actual(n)
+	if loops == 0 {
+		return " (never executed)"
+	}
+	return fmt.Sprintf(" (actual rows=%d loops=%d)", (rows+loops/2)/loops, loops)
 }
 
 // text says how the rows of a join find each other.
@@ -142,10 +189,16 @@ func keepText(keep int64) string {
 
 func limitText(n *Limit) string {
 	var parts []string
-	if n.Count >= 0 {
+	switch {
+	case n.CountOf != nil:
+		parts = append(parts, n.CountOf.format(nil))
+	case n.Count >= 0:
 		parts = append(parts, fmt.Sprint(n.Count))
 	}
-	if n.Offset > 0 {
+	switch {
+	case n.OffsetOf != nil:
+		parts = append(parts, "after "+n.OffsetOf.format(nil))
+	case n.Offset > 0:
 		parts = append(parts, fmt.Sprintf("after %d", n.Offset))
 	}
 	return strings.Join(parts, " ")
@@ -168,6 +221,19 @@ func sortText(n *Sort) string {
 		parts = append(parts, s)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// setNames are the keys of a grouping set.
+func setNames(s GroupingSet, names []string) []string {
+	keys := []string{}
+	for _, i := range s.Keys {
+		if names[i] == "" {
+			keys = append(keys, "expression")
+			continue
+		}
+		keys = append(keys, names[i])
+	}
+	return keys
 }
 
 func columnNames(cols []Column) []string {

@@ -23,6 +23,7 @@ const (
 	exprRecord   ExprKind = 8  // several values, Args called names; only while binding
 	exprAdjusted ExprKind = 9  // p-value (Field 0) or ln p (Field 1) of correction Col of the block; only while binding
 	exprWindow   ExprKind = 10 // window function win of Args; only while binding
+	exprGrouping ExprKind = 11 // GROUPING of Args, which are keys of the block; only while binding
 )
 
 // Expr is a bound expression: every name is resolved, every type is known.
@@ -40,7 +41,7 @@ type Expr struct {
 	names []string  // of exprRecord
 	win   *WindowCall
 	order []string // declared order of the values, for a column of such a dimension
-	at    sql.Pos  // of a column, for messages
+	at    sql.Pos  // of a column, for messages; of a parameter, which reference to one it is
 }
 
 // Constant is the expression v.

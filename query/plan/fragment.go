@@ -54,6 +54,7 @@ type Fragment struct {
 
 	Shards []schema.ShardID // that can have cells; nil means all. Does not travel
 	Names  []string         // of the columns, for EXPLAIN; does not travel
+	top    *Top             // what Top is in ModeLocal; does not travel
 }
 
 // Top is the first K groups by ln p of aggregate Agg.

@@ -69,6 +69,19 @@ func divideFloat(a []Value) (Value, error) {
 	return FloatValue(a[0].Float() / a[1].Float()), nil
 }
 
+// fnNumeric rounds to the scale of a numeric(precision, scale), which is a float8 here. What has more digits in front is an error.
+var fnNumeric = fn("_numeric", Float8, func(a []Value) (Value, error) {
+	x := a[0].Float()
+	if math.IsNaN(x) {
+		return a[0], nil
+	}
+	r := roundTo(x, a[2].num)
+	if math.Abs(r) >= math.Pow(10, float64(a[1].num-a[2].num)) {
+		return Null, errcode.New(errcode.NumericOutOfRange, "numeric field overflow: %s does not fit numeric(%d, %d)", a[0], a[1].num, a[2].num)
+	}
+	return FloatValue(r), nil
+}, Float8, Int8, Int8)
+
 func modulo(a []Value) (Value, error) {
 	switch a[1].num {
 	case 0:
@@ -102,7 +115,7 @@ func roundTo(x float64, places int64) float64 {
 
 func positive(x float64) bool { return !(x <= 0) }
 
-var numberFunctions = []*Function{
+var numberFunctions = []*Function{fnNumeric,
 	intOp("+", addInt), floatOp("+", func(x, y float64) float64 { return x + y }),
 	intOp("-", subInt), floatOp("-", func(x, y float64) float64 { return x - y }),
 	intOp("*", mulInt), floatOp("*", func(x, y float64) float64 { return x * y }),
@@ -123,9 +136,6 @@ var numberFunctions = []*Function{
 		return IntValue(max(a[0].num, -a[0].num)), nil
 	}, Int8),
 	float1("abs", math.Abs),
-	fn("sign", Int8, func(a []Value) (Value, error) {
-		return IntValue(int64(Compare(a[0], IntValue(0)))), nil
-	}, Int8),
 	float1("sign", func(x float64) float64 {
 		switch {
 		case x > 0:
@@ -135,7 +145,6 @@ var numberFunctions = []*Function{
 		}
 		return x
 	}),
-	fn("round", Int8, func(a []Value) (Value, error) { return a[0], nil }, Int8),
 	float1("round", math.RoundToEven), float1("floor", math.Floor), float1("ceil", math.Ceil), float1("trunc", math.Trunc),
 	fn("round", Float8, func(a []Value) (Value, error) { return FloatValue(roundTo(a[0].Float(), a[1].num)), nil }, Float8, Int8),
 	float1("exp", math.Exp), float1("cbrt", math.Cbrt),
@@ -152,4 +161,8 @@ var numberFunctions = []*Function{
 	}),
 	intOp("&", func(x, y int64) (int64, bool) { return x & y, true }),
 	intOp("|", func(x, y int64) (int64, bool) { return x | y, true }),
+	intOp("#", func(x, y int64) (int64, bool) { return x ^ y, true }),
+	intOp("<<", func(x, y int64) (int64, bool) { return x << (uint64(y) & 63), true }),
+	intOp(">>", func(x, y int64) (int64, bool) { return x >> (uint64(y) & 63), true }),
+	fn("~", Int8, func(a []Value) (Value, error) { return IntValue(^a[0].num), nil }, Int8),
 }

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"crypto/md5"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -109,6 +111,9 @@ func like(s, pattern, escape string, fold bool) (bool, error) {
 	if ok {
 		return re.MatchString(s), nil
 	}
+	if utf8.RuneCountInString(escape) > 1 {
+		return false, errcode.New(errcode.InvalidOption, "invalid escape string: %q", escape).WithHint("ESCAPE takes one character, or none")
+	}
 	var b strings.Builder
 	b.WriteString("(?s")
 	if fold {
@@ -163,6 +168,13 @@ func concatText(a []Value) (Value, error) {
 		b.WriteString(v.String())
 	}
 	return TextValue(b.String()), nil
+}
+
+// joinText is a || b, which spells a bool as its cast to text does.
+func joinText(a []Value) (Value, error) {
+	l, _ := castText(a[0])
+	r, _ := castText(a[1])
+	return TextValue(l.str + r.str), nil
 }
 
 func initcap(s string) string {
@@ -220,14 +232,14 @@ func evalObject(a []Value) (Value, error) {
 }
 
 var (
-	fnConcatOp = &Function{Name: "||", Args: []Type{Unknown, Unknown}, Result: Text, eval: concatText}
+	fnConcatOp = &Function{Name: "||", Args: []Type{Unknown, Unknown}, Result: Text, eval: joinText}
 	fnObject   = &Function{Name: "json_build_object", Args: []Type{Unknown}, More: true, Result: JSON, nullable: true, eval: evalObject}
 	fnLike     = likeFunction("like", false)
 	fnILike    = likeFunction("ilike", true)
 )
 
 var textFunctions = append(append(append([]*Function{
-	fnConcatOp, fnObject, fnLike, fnILike,
+	fnConcatOp, fnObject, fnLike, fnILike, fnSimilar,
 	text1("lower", strings.ToLower), text1("upper", strings.ToUpper), text1("initcap", initcap),
 	fn("length", Int8, func(a []Value) (Value, error) { return IntValue(int64(utf8.RuneCountInString(a[0].str))), nil }, Text),
 	fn("octet_length", Int8, func(a []Value) (Value, error) { return IntValue(int64(len(a[0].str))), nil }, Text),
@@ -318,15 +330,22 @@ var textFunctions = append(append(append([]*Function{
 		}
 		return TextValue(strings.Join(parts, a[0].str)), nil
 	}},
-	{Name: "to_json", Args: []Type{Unknown}, Result: JSON, nullable: true, eval: func(a []Value) (Value, error) {
+	formatFunction,
+	{Name: "to_json", Args: []Type{Unknown}, Result: JSON, eval: func(a []Value) (Value, error) {
 		return JSONValue(jsonText(a[0])), nil
 	}},
 	matchFunction("~", "", true), matchFunction("~*", "i", true), matchFunction("!~", "", false), matchFunction("!~*", "i", false),
-	fn("regexp_replace", Text, func(a []Value) (Value, error) {
-		re, err := compilePattern("R"+a[1].str, a[1].str)
-		if err != nil {
-			return Null, err
+	fn("regexp_replace", Text, regexpReplace, Text, Text, Text), fn("regexp_replace", Text, regexpReplace, Text, Text, Text, Text),
+	fn("~~", Bool, likeOperator(false, true), Text, Text), fn("!~~", Bool, likeOperator(false, false), Text, Text),
+	fn("~~*", Bool, likeOperator(true, true), Text, Text), fn("!~~*", Bool, likeOperator(true, false), Text, Text),
+	fn("ascii", Int8, func(a []Value) (Value, error) {
+		r, _ := utf8.DecodeRuneInString(a[0].str)
+		if a[0].str == "" {
+			r = 0
 		}
-		return TextValue(re.ReplaceAllString(a[0].str, a[2].str)), nil
-	}, Text, Text, Text),
+		return IntValue(int64(r)), nil
+	}, Text),
+	fn("translate", Text, func(a []Value) (Value, error) { return TextValue(translate(a[0].str, a[1].str, a[2].str)), nil }, Text, Text, Text),
+	fn("md5", Text, func(a []Value) (Value, error) { return TextValue(fmt.Sprintf("%x", md5.Sum([]byte(a[0].str)))), nil }, Text),
+	fn("overlay", Text, overlay, Text, Text, Int8), fn("overlay", Text, overlay, Text, Text, Int8, Int8),
 }, trimWith("btrim", strings.Trim)...), trimWith("ltrim", strings.TrimLeft)...), trimWith("rtrim", strings.TrimRight)...)

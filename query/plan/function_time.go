@@ -65,10 +65,11 @@ var timeFunctions = []*Function{
 		return FloatValue(r), nil
 	}, Text, Timestamptz),
 	fn("extract", Float8, func(a []Value) (Value, error) {
-		if a[0].str != "epoch" {
-			return Null, errcode.New(errcode.InvalidOption, "only epoch can be extracted from an interval")
+		r, ok := spanPart(a[0].str, a[1])
+		if !ok {
+			return Null, invalidUnit(a[0].str)
 		}
-		return FloatValue(spanMicros(a[1]) / 1e6), nil
+		return FloatValue(r), nil
 	}, Text, Interval),
 	fn("timezone", Timestamptz, func(a []Value) (Value, error) {
 		switch a[0].str {
@@ -95,5 +96,11 @@ var timeFunctions = []*Function{
 	fn("-", Interval, func(a []Value) (Value, error) { return addSpans(a, -1) }, Interval, Interval),
 	fn("*", Interval, func(a []Value) (Value, error) { return scaleSpan(a[0], a[1].Float()) }, Interval, Float8),
 	fn("*", Interval, func(a []Value) (Value, error) { return scaleSpan(a[1], a[0].Float()) }, Float8, Interval),
+	fn("/", Interval, func(a []Value) (Value, error) {
+		if a[1].Float() == 0 {
+			return Null, errcode.New(errcode.DivisionByZero, "division by zero")
+		}
+		return scaleSpan(a[0], 1/a[1].Float())
+	}, Interval, Float8),
 	fn("neg", Interval, func(a []Value) (Value, error) { return IntervalValue(-a[0].months, -a[0].days, -a[0].num), nil }, Interval),
 }

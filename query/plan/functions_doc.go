@@ -7,7 +7,8 @@ import (
 )
 
 // ExampleTables are the tables of the examples of statistical functions.
-const ExampleTables = `CREATE TABLE admissions (dept text, gender text, admitted text) WITH (partition_by = 'dept');
+const ExampleTables = `DROP TABLE IF EXISTS admissions;
+CREATE TABLE admissions (dept text, gender text, admitted text) WITH (partition_by = 'dept');
 INSERT INTO admissions VALUES ('A', 'm', 'yes', 512), ('A', 'm', 'no', 313), ('A', 'f', 'yes', 89), ('A', 'f', 'no', 19),
   ('B', 'm', 'yes', 353), ('B', 'm', 'no', 207), ('B', 'f', 'yes', 17), ('B', 'f', 'no', 8),
   ('C', 'm', 'yes', 120), ('C', 'm', 'no', 205), ('C', 'f', 'yes', 202), ('C', 'f', 'no', 391);

@@ -28,13 +28,9 @@ func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 	switch {
 	case len(s.Returning) > 0:
 		return nil, b.unsupported(s.Returning[0].Expr.At(), "RETURNING")
-	case s.With != nil:
-		return nil, b.unsupported(s.With.Pos, "WITH before INSERT")
 	case s.Conflict != nil:
 		return nil, b.fail(s.Conflict.Pos, errcode.NotSupported, "ON CONFLICT has no meaning here: an INSERT adds to the counts").
 			WithHint("leave ON CONFLICT out; use an idempotency key to make a retry count once")
-	case s.Source == nil:
-		return nil, b.unsupported(s.Pos, "DEFAULT VALUES")
 	}
 	t, err := b.Table(s.Table, schema.Insert)
 	if err != nil {
@@ -45,11 +41,19 @@ func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 		return nil, err
 	}
 	width := 0
-	if v, ok := s.Source.Body.(*sql.Values); ok && s.Source.With == nil && s.Source.OrderBy == nil && s.Source.Limit == nil && s.Source.Offset == nil {
+	if s.Source == nil { // DEFAULT VALUES
+		row := make([]sql.Expr, len(in.Targets))
+		for i := range row {
+			row[i] = &sql.Default{Pos: s.Pos}
+		}
+		in.Values = [][]sql.Expr{row}
+		return in, nil
+	}
+	if v, ok := s.Source.Body.(*sql.Values); ok && s.With == nil && s.Source.With == nil && s.Source.OrderBy == nil && s.Source.Limit == nil && s.Source.Offset == nil {
 		in.Values = v.Rows
 		width = len(v.Rows[0])
 	} else {
-		if in.Query, err = b.Query(s.Source); err != nil {
+		if in.Query, err = b.source(s); err != nil {
 			return nil, err
 		}
 		width = len(in.Query.Columns)
@@ -68,6 +72,18 @@ func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 		return in, b.describeValues(in)
 	}
 	return in, nil
+}
+
+// source binds the query of an INSERT, which may name those of the WITH in front of it.
+func (b *Binder) source(s *sql.Insert) (*Query, error) {
+	if s.With == nil {
+		return b.Query(s.Source)
+	}
+	root, err := b.with(s.With, func() (Node, error) { return b.query(s.Source) })
+	if err != nil {
+		return nil, err
+	}
+	return b.whole(root), nil
 }
 
 // describeValues gives a parameter that stands alone as a value the type of its target.

@@ -2,11 +2,12 @@ package plan
 
 import (
 	"github.com/quipudb/quipu/query/stats"
+	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
 // Node is one step of the work of the coordinator: *Scan, *Grouped, *Crosstab, *Screen, *Rows, *Settings, *Filter, *Aggregation, *Project,
-// *Sort, *Limit, *Distinct, *SetOp, *Join, *Window, *Kept, *Functions, *System. Each gives rows with its Columns.
+// *Sort, *Limit, *Distinct, *SetOp, *Join, *Window, *Kept, *Functions, *System, *GroupingSets, *Recursive, *WorkScan. Each gives rows with its Columns.
 type Node interface {
 	Columns() []Column
 	inputs() []Node
@@ -22,6 +23,7 @@ type Scan struct {
 // Grouped gives the groups of a fragment: its keys, then the columns of its aggregates.
 type Grouped struct {
 	Fragment *Fragment
+	table    *schema.Table
 	cols     []Column
 }
 
@@ -62,7 +64,9 @@ type Aggregation struct {
 	Input Node
 	Keys  []*Expr
 	Aggs  []*Aggregate
-	cols  []Column
+	// Sets are the grouping sets that each row belongs to, laid out as GroupingSets has them; nil: one of all keys.
+	Sets []GroupingSet
+	cols []Column
 }
 
 // Project computes the columns of a result.
@@ -90,7 +94,34 @@ type Sort struct {
 type Limit struct {
 	Input         Node
 	Count, Offset int64
-	Ties          []SortKey
+	// CountOf and OffsetOf give the two when the rows are asked for, NULL meaning all and none; nil: they are known.
+	CountOf, OffsetOf *Expr
+	Ties              []SortKey
+}
+
+// Bounds are the rows that the limit passes on now, and those that it skips.
+func (n *Limit) Bounds() (count, offset int64, err error) {
+	count, offset = n.Count, n.Offset
+	for _, b := range []struct {
+		of   *Expr
+		to   *int64
+		what string
+	}{{n.CountOf, &count, "LIMIT"}, {n.OffsetOf, &offset, "OFFSET"}} {
+		if b.of == nil {
+			continue
+		}
+		v, err := b.of.Eval(nil)
+		switch {
+		case err != nil:
+			return 0, 0, err
+		case v.IsNull():
+		case v.Int() < 0:
+			return 0, 0, errcode.New(errcode.InvalidOption, "%s must not be negative", b.what)
+		default:
+			*b.to = v.Int()
+		}
+	}
+	return count, offset, nil
 }
 
 // Distinct drops rows that were there before; only the columns On are compared.

@@ -18,6 +18,7 @@ type TableFunction struct {
 	More    bool
 	columns func(args []*Expr) []Column
 	rows    func(args []Value) ([][]Value, error) // NULL arguments give no rows, and are not seen here
+	nulls   bool                                  // but the one behind the first is seen
 }
 
 func oneColumn(name string, t Type) func([]*Expr) []Column {
@@ -61,7 +62,7 @@ var tableFunctions = []*TableFunction{
 	{Name: "pg_get_keywords", columns: func([]*Expr) []Column {
 		return []Column{{"word", Text}, {"catcode", Text}, {"barelabel", Bool}, {"catdesc", Text}, {"baredesc", Text}}
 	}, rows: keywordRows},
-	{Name: "string_to_table", Args: []Type{Text, Text}, columns: oneColumn("string_to_table", Text), rows: func(a []Value) ([][]Value, error) {
+	{Name: "string_to_table", Args: []Type{Text, Text}, nulls: true, columns: oneColumn("string_to_table", Text), rows: func(a []Value) ([][]Value, error) {
 		list, err := evalStringToArray(a)
 		if err != nil {
 			return nil, err
@@ -168,7 +169,7 @@ func (c *TableCall) run(row []Value) ([][]Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.IsNull() && c.Fn != nil {
+		if v.IsNull() && c.Fn != nil && !(c.Fn.nulls && i > 0) {
 			return nil, nil
 		}
 		args[i] = v

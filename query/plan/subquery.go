@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/quipudb/quipu/server/errcode"
 )
 
@@ -279,6 +281,14 @@ func exprsOf(n Node) []*Expr {
 		return out
 	case *Filter:
 		return []*Expr{n.Cond}
+	case *Limit:
+		var out []*Expr
+		for _, e := range []*Expr{n.CountOf, n.OffsetOf} {
+			if e != nil {
+				out = append(out, e)
+			}
+		}
+		return out
 	case *Project:
 		return n.Exprs
 	case *Aggregation:
@@ -310,15 +320,24 @@ func exprsOf(n Node) []*Expr {
 	return nil
 }
 
-// correlated says whether the rows of n depend on an outer row.
-func correlated(n Node) bool {
+// correlated says whether the rows of n depend on an outer row, or on the rows of a recursion around it.
+func correlated(n Node) bool { return varies(n, nil) }
+
+// varies is correlated, where own are the tables of recursions that n is within.
+func varies(n Node, own []*WorkTable) bool {
+	switch n := n.(type) {
+	case *WorkScan:
+		return !slices.Contains(own, n.Table)
+	case *Recursive:
+		own = append(own[:len(own):len(own)], n.Table)
+	}
 	for _, e := range exprsOf(n) {
 		if e.outer() {
 			return true
 		}
 	}
 	for _, in := range n.inputs() {
-		if correlated(in) {
+		if varies(in, own) {
 			return true
 		}
 	}
@@ -354,6 +373,12 @@ func keepInputs(n Node) Node {
 		n.Input = keepInputs(n.Input)
 	case *Window:
 		n.Input = keepInputs(n.Input)
+	case *GroupingSets:
+		for i, in := range n.Inputs {
+			n.Inputs[i] = keepInputs(in)
+		}
+	case *Recursive:
+		n.Base, n.Step = keepInputs(n.Base), keepInputs(n.Step)
 	case *SetOp:
 		n.L, n.R = keepInputs(n.L), keepInputs(n.R)
 	case *Join:

@@ -87,6 +87,7 @@ func (b *Binder) castFunction(t Type) *Function {
 	if !t.IsReg() {
 		return castTo[t]
 	}
+	b.passes()
 	f := b.local[t.String()]
 	if f == nil {
 		f = &Function{Name: t.String(), Args: []Type{Unknown}, Result: t, local: true,

@@ -266,8 +266,6 @@ func SyntaxError(err error) error {
 	code := errcode.SyntaxError
 	if row, ok := errcode.BySQLState(e.Code); ok {
 		code = row.Code
-	} else if e.Code == sql.CodeTooComplex || e.Code == sql.CodeTooMany {
-		code = errcode.TooLarge
 	}
 	out := errcode.New(code, "%s", e.Message).At(e.Pos)
 	out.Hint = e.Hint

@@ -405,3 +405,16 @@ func (a *Aggregate) Warning(record []Value) string {
 	}
 	return ""
 }
+
+// ChiSquare is the statistic, the degrees of freedom and the least expected count in the record of a test that refers Pearson's statistic
+// of a table to the chi-square distribution; ok is false for other tests, and where the table has none.
+func (a *Aggregate) ChiSquare(record []Value) (statistic, df, minExpected float64, ok bool) {
+	if a.Test.Name != "chi2_test" || a.option("correction").Bool() {
+		return 0, 0, 0, false
+	}
+	x2, d, e := a.Column(record, "statistic"), a.Column(record, "df"), a.Column(record, "min_expected")
+	if x2.IsNull() || d.IsNull() || e.IsNull() {
+		return 0, 0, 0, false
+	}
+	return x2.Float(), float64(d.Int()), e.Float(), true
+}

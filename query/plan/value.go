@@ -175,7 +175,22 @@ func spanMicros(v Value) float64 {
 	return (float64(v.months)*30+float64(v.days))*float64(microsPerDay) + float64(v.num)
 }
 
-// Key is a form of v that is equal for equal values and can be the key of a map.
+// spanKey gives all intervals of one length one form: months of 30 days, fewer days than that, and less than a day of microseconds.
+func spanKey(v Value) Value {
+	micros := floorMod(v.num, microsPerDay)
+	days := int64(v.months)*30 + int64(v.days) + v.num/microsPerDay
+	if v.num%microsPerDay < 0 {
+		days--
+	}
+	rest := floorMod(days, 30)
+	months := (days - rest) / 30
+	if months != int64(int32(months)) { // beyond what PostgreSQL can write down
+		return v
+	}
+	return IntervalValue(int32(months), int32(rest), micros)
+}
+
+// Key is a form of v that is equal for equal values and can be the key of a map. It is its own Key: shards send keys to each other.
 func (v Value) Key() Value {
 	switch v.Type {
 	case Float8:
@@ -188,7 +203,7 @@ func (v Value) Key() Value {
 		}
 		return FloatValue(f)
 	case Interval:
-		return Value{Type: Interval, num: int64(math.Float64bits(spanMicros(v)))}
+		return spanKey(v)
 	}
 	if v.Type.IsReg() { // by its OID, as it compares
 		return IntValue(v.num)

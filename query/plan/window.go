@@ -93,10 +93,10 @@ var windowFunctions = map[string]struct {
 // window binds f(…) OVER (…). It stays an expression whose arguments are all that the call reads until the block's rows are known.
 func (b *exprBinder) window(c *sql.Call, name string) (*Expr, error) {
 	if b.inWindow {
-		return nil, b.fail(c.Pos, errcode.GroupingError, "window function calls cannot be nested")
+		return nil, b.fail(c.Pos, errcode.WindowError, "window function calls cannot be nested")
 	}
-	if b.inAgg || b.aggs == nil || b.clause != "SELECT" && b.clause != "ORDER BY" {
-		return nil, b.fail(c.Pos, errcode.GroupingError, "window functions are not allowed in %s", b.clause).WithHint("put the query into FROM and use the column")
+	if b.inAgg || b.aggs == nil || b.place() != "SELECT" && b.place() != "ORDER BY" {
+		return nil, b.fail(c.Pos, errcode.WindowError, "window functions are not allowed in %s", b.place()).WithHint("put the query into FROM and use the column")
 	}
 	inner := *b
 	inner.inWindow = true
@@ -184,13 +184,13 @@ func (b *exprBinder) windowSpec(w *WindowCall, s *sql.WindowSpec) error {
 	if s.Base != "" {
 		base := b.block.named(s.Base)
 		if base == nil {
-			return b.fail(s.Pos, errcode.UnknownColumn, "window %q does not exist", s.Base)
+			return b.fail(s.Pos, errcode.UnknownSetting, "window %q does not exist", s.Base)
 		}
 		if err := b.windowSpec(w, base); err != nil {
 			return err
 		}
 		if len(s.PartitionBy) > 0 || len(s.OrderBy) > 0 && len(w.Order) > 0 {
-			return b.fail(s.Pos, errcode.Invalid, "cannot override PARTITION BY or ORDER BY of window %q", s.Base)
+			return b.fail(s.Pos, errcode.WindowError, "cannot override PARTITION BY or ORDER BY of window %q", s.Base)
 		}
 	}
 	for _, p := range s.PartitionBy {
@@ -237,7 +237,7 @@ func (b *exprBinder) windowFrame(w *WindowCall, f *sql.Frame) error {
 		want := Int8
 		if f.Mode == sql.FrameRange {
 			if len(w.Order) != 1 {
-				return b.fail(f.Pos, errcode.Invalid, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column")
+				return b.fail(f.Pos, errcode.WindowError, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column")
 			}
 			switch want = w.Order[0].Type; want {
 			case Int8, Float8:
@@ -252,7 +252,7 @@ func (b *exprBinder) windowFrame(w *WindowCall, f *sql.Frame) error {
 		}
 	}
 	if f.Mode == sql.FrameGroups && len(w.Order) == 0 {
-		return b.fail(f.Pos, errcode.Invalid, "GROUPS mode requires an ORDER BY clause")
+		return b.fail(f.Pos, errcode.WindowError, "GROUPS mode requires an ORDER BY clause")
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ type Pos int32
 func (p Pos) At() Pos { return p }
 
 // Statement is one parsed statement: *Query, *Insert, *Delete, *Copy, *CreateTable, *AlterTable, *DropTable, *Truncate,
-// *Explain, *Set, *SetTransaction, *Show, *Reset, *Transaction, *Discard, *Deallocate, *Close, *Unlisten, *CreateRole,
-// *AlterRole, *DropRole, *Grant.
+// *Explain, *Set, *SetTransaction, *Show, *Reset, *Transaction, *Discard, *Prepare, *Execute, *Deallocate, *Declare, *Fetch, *Close,
+// *Unlisten, *CreateRole, *AlterRole, *DropRole, *Grant.
 type Statement interface {
 	At() Pos
 	statement()

@@ -1,5 +1,7 @@
 package sql
 
+import "strings"
+
 // CreateTable is CREATE TABLE. Options are WITH (…), in the order written, no name twice.
 type CreateTable struct {
 	Pos
@@ -114,8 +116,32 @@ type Explain struct {
 	Analyze   bool
 	Verbose   bool
 	Format    string   // "text" or "json"
-	Options   []Option // the other options, in the order written
+	Options   []Option // the other options, in the order written; all of them are switches
 	Statement Statement
+}
+
+// On says whether the switch called name is on; otherwise is the answer where it was not written.
+func (e *Explain) On(name string, otherwise bool) bool {
+	for _, o := range e.Options {
+		if o.Name == name {
+			on, _ := o.on()
+			return on
+		}
+	}
+	return otherwise
+}
+
+// on reads the value of a switch; ok says that it is one.
+func (o Option) on() (on, ok bool) {
+	switch strings.ToLower(o.Value) {
+	case "true", "on", "1":
+		return true, true
+	case "false", "off", "0":
+		return false, true
+	case "":
+		return o.Kind == OptionBare, true
+	}
+	return false, false
 }
 
 // Set is SET [SESSION | LOCAL] name = value. Name is in lower case, with dots. SET TIME ZONE is timezone, SET NAMES is
@@ -180,6 +206,7 @@ type Transaction struct {
 	Pos
 	Kind  TxKind
 	Modes TxModes // of Begin
+	Start bool    // spelled START TRANSACTION, which is what the answer then says
 	Chain bool    // COMMIT AND CHAIN, ROLLBACK AND CHAIN
 	Name  string  // of a savepoint
 }
@@ -190,10 +217,45 @@ type Discard struct {
 	What string
 }
 
+// Prepare is PREPARE name (types) AS statement, which is a *Query, *Insert or *Delete.
+type Prepare struct {
+	Pos
+	Name      string
+	Types     []TypeName // of $1, $2, … as far as they are said
+	Statement Statement
+}
+
+// Execute is EXECUTE name (arguments).
+type Execute struct {
+	Pos
+	Name string
+	Args []Expr
+}
+
 // Deallocate is DEALLOCATE name; an empty name is ALL.
 type Deallocate struct {
 	Pos
 	Name string
+}
+
+// Declare is DECLARE name CURSOR FOR query. INSENSITIVE and ASENSITIVE are accepted and mean nothing: every cursor is insensitive.
+type Declare struct {
+	Pos
+	Name   string
+	Binary bool
+	Scroll string // "scroll", "no scroll", or empty
+	Hold   bool   // WITH HOLD
+	Query  *Query
+}
+
+// Fetch is FETCH, or MOVE if Move. NEXT is forward with count 1, PRIOR backward with count 1, FIRST absolute 1, LAST absolute -1.
+type Fetch struct {
+	Pos
+	Move      bool
+	Direction string // "forward", "backward", "absolute" or "relative"
+	All       bool   // of forward and backward, in the place of Count
+	Count     int64
+	Name      string
 }
 
 // Close is CLOSE name; an empty name is ALL.
@@ -280,8 +342,12 @@ func (*Show) statement()           {}
 func (*Reset) statement()          {}
 func (*Transaction) statement()    {}
 func (*Discard) statement()        {}
+func (*Prepare) statement()        {}
+func (*Execute) statement()        {}
 func (*Deallocate) statement()     {}
 func (*Close) statement()          {}
+func (*Declare) statement()        {}
+func (*Fetch) statement()          {}
 func (*Unlisten) statement()       {}
 func (*CreateRole) statement()     {}
 func (*AlterRole) statement()      {}

@@ -61,7 +61,7 @@ func orList(words []string) string {
 
 // verbs are the first words of statements.
 var verbs = strings.Fields(`select insert copy create alter drop truncate delete explain show set reset begin start commit
-	rollback values table with discard grant revoke savepoint release deallocate`)
+	rollback values table with discard grant revoke savepoint release prepare execute deallocate declare fetch`)
 
 // clauses are the words that a misspelled word behind an expression or a table was probably meant to be.
 var clauses = strings.Fields(`from where group having order limit offset fetch union intersect except window join left right

@@ -116,6 +116,12 @@ func TestSizeIsBounded(t *testing.T) {
 		"statements": {strings.Repeat("SELECT 1;", StatementsMax+1), CodeTooComplex},
 		"columns":    {"SELECT 1" + strings.Repeat(",1", ColumnsMax), CodeTooMany},
 		"row":        {"VALUES (1" + strings.Repeat(",1", ColumnsMax) + ")", CodeTooMany},
+		"order by":   {"SELECT 1 ORDER BY 1" + strings.Repeat(",1", ColumnsMax), CodeTooMany},
+		"group by":   {"SELECT 1 GROUP BY 1" + strings.Repeat(",1", ColumnsMax), CodeTooMany},
+		"cube":       {"SELECT 1 GROUP BY CUBE (1" + strings.Repeat(",1", ColumnsMax) + ")", CodeTooMany},
+		"sets":       {"SELECT 1 GROUP BY GROUPING SETS (1" + strings.Repeat(",1", ColumnsMax) + ")", CodeTooMany},
+		"on":         {"SELECT DISTINCT ON (1" + strings.Repeat(",1", ColumnsMax) + ") 1", CodeTooMany},
+		"partition":  {"SELECT sum(1) OVER (PARTITION BY 1" + strings.Repeat(",1", ColumnsMax) + ")", CodeTooMany},
 		"semicolons": {strings.Repeat(";", TextBytesMax), CodeTooComplex},
 	} {
 		if _, err := Parse(tc.text); code(t, err) != tc.code {

@@ -26,7 +26,7 @@ const (
 	StatementsMax  = 1 << 16  // statements of a text
 	SelectDepthMax = 100      // selects within selects; a chain of joins or of UNIONs counts each as one within the next
 	ExprDepthMax   = 200      // height of an expression, subqueries counted for themselves
-	ColumnsMax     = 1664     // entries of one select list, as in PostgreSQL
+	ColumnsMax     = 1664     // entries of one select list, as in PostgreSQL, or of one list of keys
 	ParamsMax      = 65535    // highest $n, as the wire has it
 	NameBytesMax   = 63       // bytes of a name
 )

@@ -66,6 +66,8 @@ func (p *parser) infixPower() int {
 		if p.peek().is("time") {
 			return powerZone
 		}
+	case "overlaps":
+		return powerOperator
 	case "collate":
 		return powerZone
 	}
@@ -175,6 +177,8 @@ func (p *parser) infix(left Expr, power int) Expr {
 	case "operator":
 		schema, op := p.operatorName()
 		return p.operated(left, at, schema, op, power)
+	case "overlaps":
+		panic(p.unsupported(at, "OVERLAPS", "write a < d AND c < b for the spans a … b and c … d"))
 	case "at":
 		p.expectWord("time")
 		p.expectWord("zone")
@@ -242,6 +246,7 @@ func (p *parser) is(left Expr, at Pos) Expr {
 		p.expectWord("from")
 		return &IsDistinct{Pos: at, L: left, R: p.expr(powerIs + 1), Not: not}
 	}
+	p.refuseIs()
 	panic(p.expected("null", "true", "false", "unknown", "distinct"))
 }
 
@@ -262,9 +267,17 @@ func (p *parser) between(left Expr, at Pos, not bool) Expr {
 	if !symmetric {
 		p.acceptWord("asymmetric")
 	}
+	p.noNot()
 	low := p.expr(powerIn + 1)
 	p.expectWord("and")
 	return &Between{Pos: at, X: left, Low: low, High: p.expr(powerIn + 1), Not: not, Symmetric: symmetric}
+}
+
+// noNot refuses NOT where PostgreSQL wants an operand without it: before the AND of BETWEEN, and behind DEFAULT.
+func (p *parser) noNot() {
+	if p.tok.is("not") {
+		panic(p.syntaxHint("expected an expression; here NOT needs parentheses around it"))
+	}
 }
 
 func (p *parser) like(left Expr, at Pos, word string, not bool) Expr {

@@ -116,10 +116,14 @@ func (p *parser) tableName() TableRef {
 	if startsQuery(&p.tok) && !p.tok.is("table") {
 		panic(p.syntaxHint("a query in FROM stands in parentheses"))
 	}
+	if p.tok.is("rows") && p.peek().is("from") {
+		panic(p.unsupported(p.tok.pos, "ROWS FROM", "functions that give rows go side by side in a select list: SELECT f(1), g(2)"))
+	}
 	t := &TableName{Name: p.tableOrFunc()}
 	if p.tok.punct("(") {
 		return p.tableFuncOf(t.Pos, t.Name, false)
 	}
+	p.acceptOp("*") // PostgreSQL's old way to name the tables below, too; there are none
 	t.Alias = p.alias(false)
 	if p.tok.is("tablesample") {
 		panic(p.fail(CodeUnsupported, p.tok.pos, "TABLESAMPLE is not supported", "every query reads all counts"))

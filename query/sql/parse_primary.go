@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,9 +15,6 @@ func (p *parser) prefix(least int) Expr {
 	case kWord:
 		switch p.tok.text {
 		case "not":
-			if least > powerNot {
-				panic(p.syntaxHint("expected an expression; here NOT needs parentheses around it"))
-			}
 			p.advance()
 			return &Not{Pos: at, X: p.expr(powerNot)}
 		case "operator":
@@ -112,6 +110,7 @@ func (p *parser) primary() (e Expr, whole bool) {
 		if bareCalls[p.tok.text] && !p.peek().punct(".") && !p.peek().punct("(") {
 			return p.bareCall(), false
 		}
+		p.refuseExpr()
 		if classOf[p.tok.text] != reserved {
 			return p.reference()
 		}
@@ -265,7 +264,7 @@ func (p *parser) fieldNeedsParens(e Expr) *Error {
 	case *Call:
 		return p.syntaxHint("a field is taken of a call in parentheses: (" + QuoteIdent(e.Name.Name) + "(…)).field")
 	case *Column:
-		return p.fail(CodeSyntax, e.Pos, "improper qualified name (too many dotted names)", "write schema.table.column")
+		return p.unsupported(e.Pos, "a column with the name of its database in front", "write schema.table.column")
 	}
 	return p.syntaxHint("a field is taken of a record in parentheses: (…).field")
 }
@@ -350,11 +349,30 @@ func (p *parser) startsTypedConstant() bool {
 	return t.kind == kString || t.punct("(") || t.is("with") || t.is("without") || t.is("varying")
 }
 
+// intervalField reads the unit behind interval '3', as in interval '3' day.
+func (p *parser) intervalField(l *Literal) {
+	if p.tok.kind != kWord || !slices.Contains(intervalFields, p.tok.text) {
+		return
+	}
+	digits := strings.TrimPrefix(strings.TrimPrefix(l.Text, "-"), "+")
+	if _, err := strconv.Atoi(digits); err != nil || p.peek().is("to") || p.peek().punct("(") {
+		panic(p.unsupported(p.tok.pos, "an interval with fields", "write the units into the text: interval '1 day 2 hours'"))
+	}
+	l.Text += " " + p.tok.text
+	p.advance()
+}
+
+var intervalFields = []string{"year", "month", "day", "hour", "minute", "second"}
+
 // typedConstant reads a constant whose type is a keyword: interval '1 hour', double precision '1'.
 func (p *parser) typedConstant() Expr {
 	t := p.typeName()
 	if p.tok.kind != kString {
 		panic(p.syntaxHint("expected the string of a constant: " + strings.ToUpper(t.Name.Name) + " '…'"))
 	}
-	return p.constantOf(t)
+	l := p.constant()
+	if t.Name.Name == "interval" {
+		p.intervalField(l)
+	}
+	return &Cast{Pos: t.Pos, X: l, Type: t}
 }

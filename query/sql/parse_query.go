@@ -1,6 +1,9 @@
 package sql
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // query reads a query with all its clauses.
 func (p *parser) query() *Query {
@@ -95,6 +98,9 @@ func (p *parser) with() *With {
 		}
 		c.Query = p.query()
 		p.closeQuery()
+		if p.tok.is("search") || p.tok.is("cycle") {
+			panic(p.unsupported(p.tok.pos, strings.ToUpper(p.tok.text)+" of WITH RECURSIVE", "keep the path in an array: … path || key … WHERE key <> ALL (path)"))
+		}
 		w.CTEs = append(w.CTEs, c)
 		if !p.accept(",") {
 			return w
@@ -222,6 +228,7 @@ func (p *parser) orderBy() []OrderItem {
 	p.expectWord("by")
 	var list []OrderItem
 	for {
+		p.boundKeys(len(list))
 		item := OrderItem{Expr: p.expr(0)}
 		if p.tok.is("using") {
 			panic(p.fail(CodeUnsupported, p.tok.pos, "ORDER BY … USING is not supported", "write ASC or DESC"))
@@ -240,6 +247,23 @@ func (p *parser) orderBy() []OrderItem {
 		if !p.accept(",") {
 			return list
 		}
+	}
+}
+
+// keyList reads a, b, … that rows are compared by.
+func (p *parser) keyList() []Expr {
+	list := []Expr{p.expr(0)}
+	for p.accept(",") {
+		p.boundKeys(len(list))
+		list = append(list, p.expr(0))
+	}
+	return list
+}
+
+// boundKeys refuses one key more than n. PostgreSQL counts keys as entries of the select list; the planner compares each with all.
+func (p *parser) boundKeys(n int) {
+	if n == ColumnsMax {
+		panic(p.fail(CodeTooMany, p.tok.pos, "a list of keys can have at most "+strconv.Itoa(ColumnsMax)+" entries", "drop the keys that follow from others"))
 	}
 }
 
@@ -278,7 +302,7 @@ func (p *parser) distinct(s *Select) {
 	s.Distinct = true
 	if p.acceptWord("on") {
 		p.expect("(")
-		s.DistinctOn = p.exprList()
+		s.DistinctOn = p.keyList()
 		p.closeList()
 	}
 }
@@ -331,6 +355,7 @@ func (p *parser) groupBy(s *Select) {
 func (p *parser) groupItems() []GroupItem {
 	list := []GroupItem{p.groupItem()}
 	for p.accept(",") {
+		p.boundKeys(len(list))
 		list = append(list, p.groupItem())
 	}
 	return list
@@ -368,7 +393,7 @@ func (p *parser) groupItem() GroupItem {
 func (p *parser) groupList(g *GroupItem) {
 	p.advance()
 	p.expect("(")
-	g.Exprs = p.exprList()
+	g.Exprs = p.keyList()
 	p.closeList()
 }
 

@@ -35,6 +35,10 @@ func (p *parser) createRole(at Pos) Statement {
 	}
 	c.Name = p.role()
 	c.Options = p.roleOptions()
+	switch {
+	case p.tok.is("in"), p.tok.is("role"), p.tok.is("user"), p.tok.is("group"), p.tok.is("admin"), p.tok.is("sysid"):
+		panic(p.unsupported(p.tok.pos, "CREATE ROLE … "+strings.ToUpper(p.tok.text), "make members of it with GRANT role TO member"))
+	}
 	named := func(o RoleOption) bool { return o.Name == "login" || o.Name == "nologin" }
 	if user && !slices.ContainsFunc(c.Options, named) {
 		c.Options = append(c.Options, RoleOption{Pos: at, Name: "login"})
@@ -45,8 +49,13 @@ func (p *parser) createRole(at Pos) Statement {
 func (p *parser) alterRole(at Pos) Statement {
 	a := &AlterRole{Pos: at}
 	p.advance()
+	if p.tok.is("all") {
+		panic(p.unsupported(p.tok.pos, "ALTER ROLE ALL", "set it for each role"))
+	}
 	a.Name = p.role()
 	switch {
+	case p.tok.is("in"), p.tok.is("rename"):
+		panic(p.unsupported(p.tok.pos, "ALTER ROLE … "+strings.ToUpper(p.tok.text), "a role can change its attributes and SET a setting"))
 	case p.tok.is("set"):
 		set := p.tok.pos
 		p.advance()
@@ -92,7 +101,7 @@ var roleWords = strings.Fields(`login nologin superuser nosuperuser createrole n
 	replication noreplication bypassrls nobypassrls`)
 
 func (p *parser) roleOptions() []RoleOption {
-	with := p.acceptWord("with")
+	p.acceptWord("with")
 	var list []RoleOption
 	for {
 		o := RoleOption{Pos: p.tok.pos}
@@ -110,8 +119,6 @@ func (p *parser) roleOptions() []RoleOption {
 		case p.acceptWords("valid", "until"):
 			l := p.stringValue("a time in quotes")
 			o.Name, o.Value = "valid until", &l
-		case with && list == nil:
-			panic(p.expected("login", "password", "superuser", "createrole"))
 		default:
 			return list
 		}
@@ -201,6 +208,7 @@ func (p *parser) privileges() []Ident {
 func (p *parser) grantObjects(g *Grant) {
 	switch {
 	case p.acceptWord("all"):
+		p.refuseObject("sequences", "functions", "procedures", "routines")
 		p.expectWord("tables")
 		p.expectWord("in")
 		p.expectWord("schema")
@@ -214,6 +222,9 @@ func (p *parser) grantObjects(g *Grant) {
 		p.advance()
 		g.Object = "system"
 	default:
+		if t := p.peek(); !t.is("to") && !t.is("from") && t.kind != kPunct { // not a table of that name
+			p.refuseObject("sequence", "function", "procedure", "routine", "language", "type", "domain", "foreign", "large", "tablespace", "parameter")
+		}
 		p.acceptWord("table")
 		g.Tables = p.names("the name of a table")
 	}

@@ -1,5 +1,10 @@
 package sql
 
+import (
+	"slices"
+	"strconv"
+)
+
 // sessionStatement reads the statements about transactions and the session; nil if the word begins none of them.
 func (p *parser) sessionStatement() Statement {
 	at := p.tok.pos
@@ -12,7 +17,7 @@ func (p *parser) sessionStatement() Statement {
 		} else {
 			p.work()
 		}
-		return &Transaction{Pos: at, Kind: Begin, Modes: p.txModes()}
+		return &Transaction{Pos: at, Kind: Begin, Start: word == "start", Modes: p.txModes()}
 	case "commit", "end":
 		p.advance()
 		p.work()
@@ -35,10 +40,18 @@ func (p *parser) sessionStatement() Statement {
 	case "discard":
 		p.advance()
 		return &Discard{Pos: at, What: p.discarded()}
+	case "prepare":
+		return p.prepare()
+	case "execute":
+		return p.execute()
 	case "deallocate":
 		p.advance()
 		p.acceptWord("prepare")
 		return &Deallocate{Pos: at, Name: p.nameOrAll("a prepared statement")}
+	case "declare":
+		return p.declare()
+	case "fetch", "move":
+		return p.fetchRows()
 	case "close":
 		p.advance()
 		return &Close{Pos: at, Name: p.nameOrAll("a cursor")}
@@ -50,6 +63,137 @@ func (p *parser) sessionStatement() Statement {
 		return &Unlisten{Pos: at, Name: p.ident("a channel").Name}
 	}
 	return nil
+}
+
+func (p *parser) prepare() Statement {
+	s := &Prepare{Pos: p.tok.pos}
+	p.advance()
+	if p.tok.is("transaction") && p.peek().kind == kString {
+		panic(p.unsupported(s.Pos, "PREPARE TRANSACTION", "COMMIT sends what a transaction has gathered, under one stamp"))
+	}
+	s.Name = p.ident("the name of a prepared statement").Name
+	if p.accept("(") {
+		for s.Types = append(s.Types, p.typeName()); p.accept(","); {
+			s.Types = append(s.Types, p.typeName())
+		}
+		p.closeList()
+	}
+	p.expectWord("as")
+	if !p.tok.punct("(") && !slices.Contains(preparable, p.tok.text) {
+		panic(p.expected("select", "insert", "values", "delete", "with", "table"))
+	}
+	s.Statement = p.statement()
+	return s
+}
+
+// preparable are the first words of statements that take parameters.
+var preparable = []string{"select", "with", "values", "table", "insert", "delete"}
+
+func (p *parser) execute() Statement {
+	s := &Execute{Pos: p.tok.pos}
+	p.advance()
+	s.Name = p.ident("the name of a prepared statement").Name
+	if p.accept("(") {
+		s.Args = p.exprList()
+		p.closeList()
+	}
+	return s
+}
+
+func (p *parser) declare() Statement {
+	d := &Declare{Pos: p.tok.pos}
+	p.advance()
+	d.Name = p.ident("the name of a cursor").Name
+	for !p.tok.is("cursor") {
+		switch {
+		case p.acceptWord("binary"):
+			d.Binary = true
+		case d.Scroll == "" && p.acceptWord("scroll"):
+			d.Scroll = "scroll"
+		case d.Scroll == "" && p.acceptWords("no", "scroll"):
+			d.Scroll = "no scroll"
+		case p.acceptWord("insensitive"), p.acceptWord("asensitive"):
+		default:
+			panic(p.expected("cursor", "binary", "no scroll", "scroll", "insensitive", "asensitive"))
+		}
+	}
+	p.advance()
+	if p.acceptWords("with", "hold") {
+		d.Hold = true
+	} else {
+		p.acceptWords("without", "hold")
+	}
+	p.expectWord("for", "for", "with hold", "without hold")
+	d.Query = p.query()
+	return d
+}
+
+// fetchRows reads FETCH and MOVE. A word is a direction only if the name of the cursor can still follow.
+func (p *parser) fetchRows() Statement {
+	f := &Fetch{Pos: p.tok.pos, Move: p.tok.is("move"), Direction: "forward", Count: 1}
+	p.advance()
+	if next := p.peek(); next.kind != kEOF && !next.punct(";") {
+		p.direction(f)
+	}
+	if !p.acceptWord("from") {
+		p.acceptWord("in")
+	}
+	f.Name = p.ident("the name of a cursor").Name
+	return f
+}
+
+func (p *parser) direction(f *Fetch) {
+	switch {
+	case p.acceptWord("next"):
+	case p.acceptWord("prior"):
+		f.Direction = "backward"
+	case p.acceptWord("first"):
+		f.Direction = "absolute"
+	case p.acceptWord("last"):
+		f.Direction, f.Count = "absolute", -1
+	case p.acceptWord("absolute"):
+		f.Direction, f.Count = "absolute", p.signedCount()
+	case p.acceptWord("relative"):
+		f.Direction, f.Count = "relative", p.signedCount()
+	case p.acceptWord("all"):
+		f.All, f.Count = true, 0
+	case p.acceptWord("forward"):
+		p.rowsToFetch(f)
+	case p.acceptWord("backward"):
+		f.Direction = "backward"
+		p.rowsToFetch(f)
+	case p.tok.kind == kInt || p.tok.op("-") || p.tok.op("+"):
+		f.Count = p.signedCount()
+	}
+}
+
+// rowsToFetch reads what may stand behind FORWARD and BACKWARD.
+func (p *parser) rowsToFetch(f *Fetch) {
+	switch {
+	case p.acceptWord("all"):
+		f.All, f.Count = true, 0
+	case p.tok.kind == kInt || p.tok.op("-") || p.tok.op("+"):
+		f.Count = p.signedCount()
+	}
+}
+
+func (p *parser) signedCount() int64 {
+	minus := p.acceptOp("-")
+	if !minus {
+		p.acceptOp("+")
+	}
+	if p.tok.kind != kInt {
+		panic(p.expected("a whole number"))
+	}
+	l := p.constant()
+	n, err := strconv.ParseInt(l.Text, 10, 32)
+	if err != nil {
+		panic(p.fail(CodeSyntax, l.Pos, "a cursor moves by at most 2147483647 rows", ""))
+	}
+	if minus {
+		n = -n
+	}
+	return n
 }
 
 func (p *parser) work() {
@@ -137,6 +281,9 @@ func (p *parser) set() Statement {
 		p.expectWord("transaction")
 		return &SetTransaction{Pos: at, Session: true, Modes: p.someTxModes()}
 	}
+	if t := p.peek(); p.tok.is("constraints") && !t.op("=") && !t.is("to") {
+		panic(p.unsupported(p.tok.pos, "SET CONSTRAINTS", "there are no constraints: leave it out"))
+	}
 	s := &Set{Pos: at}
 	if s.Local = p.tok.is("local") && !p.peek().op("=") && !p.peek().is("to"); s.Local {
 		p.advance()
@@ -161,6 +308,9 @@ func (p *parser) setting(s *Set) *Set {
 		s.Name = "timezone"
 		if p.acceptWord("local") {
 			return s
+		}
+		if p.tok.is("interval") {
+			panic(p.unsupported(p.tok.pos, "SET TIME ZONE INTERVAL", "name the zone: SET TIME ZONE 'UTC'"))
 		}
 	case p.acceptWord("names"):
 		s.Name = "client_encoding"

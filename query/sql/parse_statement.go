@@ -53,11 +53,6 @@ func (p *parser) statement() Statement {
 var known = map[string]string{
 	"update":     "counts change by adding: INSERT the difference, which may be negative",
 	"merge":      "INSERT adds to the count of a cell that is there, and makes it otherwise",
-	"prepare":    "prepare statements through the driver",
-	"execute":    "prepare statements through the driver",
-	"declare":    "read large results through the driver's fetch size, or with COPY (query) TO STDOUT",
-	"fetch":      "read large results through the driver's fetch size, or with COPY (query) TO STDOUT",
-	"move":       "",
 	"listen":     "",
 	"notify":     "",
 	"vacuum":     "no maintenance is needed: leave it out",
@@ -207,8 +202,8 @@ func (p *parser) explain() Statement {
 		}
 		e.Verbose = p.acceptWord("verbose")
 	}
-	if !p.tok.punct("(") && !slices.Contains([]string{"select", "with", "values", "table", "insert", "delete"}, p.tok.text) {
-		panic(p.expected("select", "insert", "delete"))
+	if !p.tok.punct("(") && !p.tok.is("execute") && !slices.Contains(preparable, p.tok.text) {
+		panic(p.expected("select", "insert", "delete", "execute"))
 	}
 	e.Statement = p.statement()
 	return e
@@ -222,10 +217,15 @@ func (p *parser) explainOptions(e *Explain) {
 		case "verbose":
 			e.Verbose = p.isOn(o)
 		case "format":
-			if e.Format = strings.ToLower(o.Value); e.Format != "text" && e.Format != "json" {
+			e.Format = strings.ToLower(o.Value)
+			if e.Format == "xml" || e.Format == "yaml" {
+				panic(p.fail(CodeUnsupported, o.ValuePos, "EXPLAIN (FORMAT "+e.Format+") is not supported", "FORMAT json has the same"))
+			}
+			if e.Format != "text" && e.Format != "json" {
 				panic(p.fail(CodeInvalidValue, o.ValuePos, "unrecognized value for EXPLAIN option \"format\": "+near(o.Value), "expected TEXT or JSON"))
 			}
-		case "costs", "settings", "buffers", "wal", "timing", "summary", "memory", "serialize", "generic_plan":
+		case "costs", "settings", "buffers", "wal", "timing", "summary":
+			p.isOn(o)
 			e.Options = append(e.Options, o)
 		default:
 			panic(p.fail(CodeSyntax, o.Pos, "unrecognized EXPLAIN option "+near(o.Name), "expected ANALYZE, VERBOSE or FORMAT"))
@@ -235,15 +235,11 @@ func (p *parser) explainOptions(e *Explain) {
 
 // isOn reads the value of a switch.
 func (p *parser) isOn(o Option) bool {
-	switch strings.ToLower(o.Value) {
-	case "true", "on", "1":
-		return true
-	case "false", "off", "0":
-		return false
-	case "":
-		return o.Kind == OptionBare
+	on, ok := o.on()
+	if !ok {
+		panic(p.fail(CodeSyntax, o.ValuePos, o.Name+" requires a Boolean value", "expected ON or OFF"))
 	}
-	panic(p.fail(CodeSyntax, o.ValuePos, o.Name+" requires a Boolean value", "expected ON or OFF"))
+	return on
 }
 
 // options reads a parenthesised list of options. With equals a = stands between name and value, as WITH has it.

@@ -13,6 +13,9 @@ func (p *parser) createTable(at Pos) Statement {
 	if p.tok.is("as") {
 		panic(p.fail(CodeUnsupported, p.tok.pos, "CREATE TABLE AS is not supported", "create the table, then INSERT … SELECT"))
 	}
+	if p.tok.is("of") {
+		panic(p.unsupported(p.tok.pos, "CREATE TABLE … OF", "there are no composite types: name the dimensions in parentheses"))
+	}
 	p.expect("(")
 	if p.tok.punct(")") {
 		panic(p.syntaxHint("a table needs at least one dimension"))
@@ -36,9 +39,10 @@ func (p *parser) createTable(at Pos) Statement {
 			break
 		}
 	}
-	switch {
-	case p.acceptWord("with"):
+	if p.acceptWord("with") {
 		c.Options = p.options(true)
+	}
+	switch {
 	case p.tok.is("partition"):
 		panic(p.fail(CodeUnsupported, p.tok.pos, "PARTITION BY is not supported", "write WITH (partition_by = 'column')"))
 	case p.tok.is("inherits"), p.tok.is("tablespace"), p.tok.is("using"), p.tok.is("on"):
@@ -85,6 +89,7 @@ func (p *parser) columnDef() ColumnDef {
 				panic(p.syntaxHint("DEFAULT stands once in a column"))
 			}
 			p.advance()
+			p.noNot()
 			d.Default = p.expr(powerOperator)
 		case p.tok.is("collate"):
 			panic(p.fail(CodeUnsupported, p.tok.pos, "COLLATE in a column is not supported", "categories compare byte by byte; declare an ORDER, or use COLLATE in the query"))

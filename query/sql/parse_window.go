@@ -33,7 +33,7 @@ func (p *parser) windowSpec() *WindowSpec {
 	}
 	if p.acceptWord("partition") {
 		p.expectWord("by")
-		w.PartitionBy = p.exprList()
+		w.PartitionBy = p.keyList()
 	}
 	w.OrderBy = p.orderBy()
 	for mode, word := range [...]string{FrameRows: "rows", FrameRange: "range", FrameGroups: "groups"} {

@@ -84,6 +84,9 @@ func (p *parser) delete(w *With) *Delete {
 		panic(p.fail(CodeUnsupported, p.tok.pos, "DELETE … USING is not supported", "DELETE takes a condition on the partition key or on ts"))
 	}
 	if p.acceptWord("where") {
+		if p.tok.is("current") && p.peek().is("of") {
+			panic(p.unsupported(p.tok.pos, "WHERE CURRENT OF", "there are no cursors: DELETE takes a condition on the partition key or on ts"))
+		}
 		d.Where = p.expr(0)
 	}
 	if p.acceptWord("returning") {
@@ -108,13 +111,13 @@ func (p *parser) copy() Statement {
 		panic(p.syntaxHint("a query is copied TO STDOUT; COPY … FROM takes a table"))
 	case p.acceptWord("from"):
 		c.From = true
-		p.copyEnd("stdin")
+		p.copyEnd("STDIN")
 	case c.Query != nil:
 		p.expectWord("to")
-		p.copyEnd("stdout")
+		p.copyEnd("STDOUT")
 	default:
 		p.expectWord("to", "from", "to")
-		p.copyEnd("stdout")
+		p.copyEnd("STDOUT")
 	}
 	c.Options = p.copyOptions()
 	if p.tok.is("where") && c.From {
@@ -124,13 +127,15 @@ func (p *parser) copy() Statement {
 	return c
 }
 
-// copyEnd reads STDIN or STDOUT. The server opens no files.
+// copyEnd reads STDIN or STDOUT, which as in PostgreSQL mean the same. The server opens no files.
 func (p *parser) copyEnd(word string) {
 	if p.tok.kind == kString || p.tok.is("program") {
 		panic(p.fail(CodeUnsupported, p.tok.pos, "COPY to or from a file or program of the server is not supported",
-			"use "+strings.ToUpper(word)+"; psql's \\copy and quipu import read files of the client"))
+			"use "+word+"; psql's \\copy and quipu import read files of the client"))
 	}
-	p.expectWord(word)
+	if !p.acceptWord("stdin") && !p.acceptWord("stdout") {
+		panic(p.expected(strings.ToLower(word)))
+	}
 }
 
 // copyFormats are the formats that exist in PostgreSQL and here.

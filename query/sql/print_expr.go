@@ -383,6 +383,15 @@ func (c *Call) isPlain() bool {
 	return !c.Star && !c.Distinct && !c.Variadic && c.OrderBy == nil && c.WithinGroup == nil && c.Filter == nil && c.Over == nil
 }
 
+// isExtract says whether c can be written extract(field FROM time).
+func (c *Call) isExtract() bool {
+	if c.Name != (Name{Pos: c.Name.Pos, Name: "extract"}) || len(c.Args) != 2 || c.Variadic || c.Distinct || c.Args[0].Name != "" || c.Args[1].Name != "" {
+		return false
+	}
+	l, ok := c.Args[0].Value.(*Literal)
+	return ok && l.Kind == StringLiteral && c.OrderBy == nil
+}
+
 func (p *printer) call(c *Call) {
 	if c.Name.Schema == "" && bareCalls[c.Name.Name] && classOf[c.Name.Name] == reserved && len(c.Args) == 0 && c.isPlain() {
 		p.put(c.Name.Name)
@@ -399,6 +408,11 @@ func (p *printer) call(c *Call) {
 			p.put(argName(a.Name), " => ")
 		}
 		p.expr(a.Value, 0)
+		if i == 0 && c.isExtract() { // PostgreSQL reads no comma here
+			p.put(" FROM ")
+			p.expr(c.Args[1].Value, 0)
+			break
+		}
 	}
 	if c.OrderBy != nil {
 		p.put(" ")

@@ -1,6 +1,9 @@
 package sql
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 func (p *printer) statement(s Statement) {
 	switch s := s.(type) {
@@ -211,9 +214,30 @@ func (p *printer) session(s Statement) {
 		p.transaction(s)
 	case *Discard:
 		p.put("DISCARD ", strings.ToUpper(s.What))
+	case *Prepare:
+		p.prepare(s)
+	case *Execute:
+		p.put("EXECUTE ")
+		p.name(s.Name)
+		if len(s.Args) > 0 {
+			p.put("(")
+			p.list(s.Args)
+			p.put(")")
+		}
 	case *Deallocate:
 		p.put("DEALLOCATE PREPARE ")
 		p.nameOr(s.Name, "ALL")
+	case *Declare:
+		p.put("DECLARE ")
+		p.name(s.Name)
+		p.when(s.Binary, " BINARY")
+		p.when(s.Scroll != "", " "+strings.ToUpper(s.Scroll))
+		p.put(" CURSOR ")
+		p.when(s.Hold, "WITH HOLD ")
+		p.put("FOR ")
+		p.statement(s.Query)
+	case *Fetch:
+		p.fetch(s)
 	case *Close:
 		p.put("CLOSE ")
 		p.nameOr(s.Name, "ALL")
@@ -221,6 +245,36 @@ func (p *printer) session(s Statement) {
 		p.put("UNLISTEN ")
 		p.nameOr(s.Name, "*")
 	}
+}
+
+func (p *printer) prepare(s *Prepare) {
+	p.put("PREPARE ")
+	p.name(s.Name)
+	sep := "("
+	for _, t := range s.Types {
+		p.put(sep)
+		p.typeName(t)
+		sep = ", "
+	}
+	p.when(len(s.Types) > 0, ")")
+	p.put(" AS ")
+	p.statement(s.Statement)
+}
+
+func (p *printer) fetch(s *Fetch) {
+	if s.Move {
+		p.put("MOVE ")
+	} else {
+		p.put("FETCH ")
+	}
+	p.put(strings.ToUpper(s.Direction), " ")
+	if s.All {
+		p.put("ALL")
+	} else {
+		p.put(strconv.FormatInt(s.Count, 10))
+	}
+	p.put(" FROM ")
+	p.name(s.Name)
 }
 
 func (p *printer) nameOr(name, otherwise string) {
@@ -269,6 +323,11 @@ func (p *printer) txModes(m TxModes) {
 }
 
 func (p *printer) transaction(s *Transaction) {
+	if s.Start {
+		p.put("START TRANSACTION")
+		p.txModes(s.Modes)
+		return
+	}
 	p.put([...]string{Begin: "BEGIN", Commit: "COMMIT", Rollback: "ROLLBACK", Savepoint: "SAVEPOINT ",
 		Release: "RELEASE SAVEPOINT ", RollbackTo: "ROLLBACK TO SAVEPOINT "}[s.Kind])
 	if s.Name != "" {

@@ -48,14 +48,21 @@ type Directory interface {
 // Options of a Control.
 type Options struct {
 	Now func() time.Time // default time.Now
+	// Heard reports whether the directory has been the newest one since this process began. As long as it has not, a directory without
+	// roles proves nothing: the first role may be newer than it. Default: always.
+	Heard func() bool
+	// Unheard is how long the directory may have missed changes, because the node has not heard from the meta group. Default: never.
+	Unheard func() time.Duration
 }
 
 // Control authenticates callers.
 type Control struct {
-	view   func() Directory
-	now    func() time.Time
-	secret [32]byte      // of this process: salts of unknown users, and keys of proven
-	slots  chan struct{} // a token for each password that is being tried
+	view    func() Directory
+	now     func() time.Time
+	heard   func() bool
+	unheard func() time.Duration
+	secret  [32]byte      // of this process: salts of unknown users, and keys of proven
+	slots   chan struct{} // a token for each password that is being tried
 
 	throttle throttle
 
@@ -71,7 +78,13 @@ func New(view func() Directory, o Options) *Control {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Control{view: view, now: o.Now, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), proven: map[[32]byte]schema.Verifier{}}
+	if o.Heard == nil {
+		o.Heard = func() bool { return true }
+	}
+	if o.Unheard == nil {
+		o.Unheard = func() time.Duration { return 0 }
+	}
+	c := &Control{view: view, now: o.Now, heard: o.Heard, unheard: o.Unheard, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), proven: map[[32]byte]schema.Verifier{}}
 	c.throttle.now = o.Now
 	rand.Read(c.secret[:])
 	return c
@@ -104,6 +117,9 @@ const anonymous = "local"
 // Authenticate says who calls, as a public error if they cannot prove it.
 func (c *Control) Authenticate(ctx context.Context, p Credentials) (*Caller, error) {
 	if !c.view().Closed() {
+		if err := c.letIn(); err != nil {
+			return nil, err
+		}
 		if err := validClaim(p.Claimed); err != nil {
 			return nil, err
 		}
@@ -124,6 +140,15 @@ func (c *Control) Authenticate(ctx context.Context, p Credentials) (*Caller, err
 		return nil, err
 	}
 	return caller, nil
+}
+
+// letIn says whether the absence of roles lets everybody in.
+func (c *Control) letIn() error {
+	if c.heard() {
+		return nil
+	}
+	return errcode.New(errcode.Unavailable, "this node knows of no role and has not heard from the others since it started, so that it lets nobody in").
+		After(200 * time.Millisecond).WithHint("try again when it has reached the leader of the meta group")
 }
 
 // claimBytesMax bounds the name of a caller, as the gateway's header does.
@@ -229,6 +254,9 @@ func (c *Control) provenKey(name, password string) [32]byte {
 // Closed reports whether callers must prove who they are.
 func (c *Control) Closed() bool { return c.view().Closed() }
 
+// Open reports whether everybody may do everything, without a proof.
+func (c *Control) Open() bool { return !c.Closed() && c.heard() }
+
 // Verifier is what the password of a role is proved against. For a role that does not exist, or has no password that is good, it
 // is one that nothing proves, the same each time, so that such a role looks like any other.
 func (c *Control) Verifier(name string) (v schema.Verifier, known bool) {
@@ -246,11 +274,28 @@ func (c *Control) Verifier(name string) (v schema.Verifier, known bool) {
 // Login is the caller called name. It has proved to be that, or there was no role when it was asked.
 func (c *Control) Login(name string, proved bool) (*Caller, *schema.Role, error) {
 	if !proved {
+		if err := c.letIn(); err != nil {
+			return nil, nil, err
+		}
 		return &Caller{control: c, Name: name, open: true}, nil, nil
 	}
 	caller := &Caller{control: c, Name: name}
 	r, err := caller.role()
 	return caller, r, err
+}
+
+// TrustMax is how long a node goes on to trust roles and grants that the meta group has not confirmed: what was revoked meanwhile is not known
+// there. docs/decisions/0222 says why, and whom it does not concern.
+const TrustMax = 5 * time.Minute
+
+// trusted says why a role is not served by what the node knows, or nil.
+func (c *Control) trusted(r *schema.Role) error {
+	d := c.unheard()
+	if d <= TrustMax || r.Superuser {
+		return nil
+	}
+	return errcode.New(errcode.Unavailable, "this node has not heard from the meta group for %v, and what role %q may do could have changed", d.Round(time.Second), r.Name).
+		WithHint("ask another node; superusers are let in here, to see what is wrong").After(time.Second)
 }
 
 // Settings are those that sessions of a role begin with.

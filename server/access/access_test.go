@@ -350,3 +350,42 @@ func TestVerb(t *testing.T) {
 		}
 	}
 }
+
+// TestGrantsEndWithTheirFooting holds that a node which has not heard from the meta group for more than TrustMax serves superusers only, as
+// long as it has roles, and everybody again when it has heard.
+func TestGrantsEndWithTheirFooting(t *testing.T) {
+	b := newBook(t)
+	b.held["ann"] = schema.Select
+	unheard := access.TrustMax
+	c := access.New(func() access.Directory { return b }, access.Options{Unheard: func() time.Duration { return unheard }})
+	table := &schema.Table{ID: 7, Name: schema.Name{Table: "t"}}
+	ann, err := c.Authenticate(t.Context(), basic("ann", "Wüste 7"))
+	if err != nil || ann.Table(table, schema.Select) != nil {
+		t.Fatalf("ann while the footing is good: %v, %v", err, ann.Table(table, schema.Select))
+	}
+	unheard++
+	for what, err := range map[string]error{
+		"a table": ann.Table(table, schema.Select), "the system": ann.System(schema.Monitor), "a relation": ann.Relation("quipu.tables"),
+		"a log-in":          second(c.Authenticate(t.Context(), basic("ann", "Wüste 7"))),
+		"a log-in by SCRAM": third(c.Login("ann", true)),
+	} {
+		if e := errcode.From(err); e == nil || e.Code != errcode.Unavailable || e.Hint == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	root, err := c.Authenticate(t.Context(), basic("root", "Wüste 7"))
+	if err != nil || root.Table(table, schema.Select) != nil || !root.Superuser() {
+		t.Errorf("a superuser is kept out: %v", err)
+	}
+	b.roles = nil
+	if _, err := c.Authenticate(t.Context(), access.Credentials{Claimed: "me"}); err != nil {
+		t.Errorf("a node without roles: %v", err)
+	}
+	b.roles = newBook(t).roles
+	if unheard = 0; ann.Table(table, schema.Select) != nil {
+		t.Error("ann is kept out after the node has heard again")
+	}
+}
+
+func second[T any](_ T, err error) error        { return err }
+func third[T, U any](_ T, _ U, err error) error { return err }

@@ -20,7 +20,8 @@ type Caller struct {
 // role is that of the caller, nil while there are none.
 func (c *Caller) role() (*schema.Role, error) {
 	view := c.control.view()
-	switch r := view.FindRole(c.Name); {
+	r := view.FindRole(c.Name)
+	switch {
 	case c.open && !view.Closed():
 		return nil, nil
 	case c.open:
@@ -30,11 +31,11 @@ func (c *Caller) role() (*schema.Role, error) {
 	case !r.Login:
 		return nil, errcode.New(errcode.Unauthenticated, "role %q is not permitted to log in", c.Name)
 	case c.token != nil:
-		_, err := c.control.token(*c.token)
-		return r, err
-	default:
-		return r, nil
+		if _, err := c.control.token(*c.token); err != nil {
+			return r, err
+		}
 	}
+	return r, c.control.trusted(r)
 }
 
 // Superuser reports whether the caller may do everything.

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -58,6 +59,12 @@ func prepared(password string) string {
 func Proves(v schema.Verifier, password string) bool {
 	got, err := derive(password, v.Salt, v.Iterations)
 	return err == nil && subtle.ConstantTimeCompare(got.StoredKey, v.StoredKey) == 1
+}
+
+// FormatVerifier is what ParseVerifier reads.
+func FormatVerifier(v schema.Verifier) string {
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", v.Iterations, b64(v.Salt), b64(v.StoredKey), b64(v.ServerKey))
 }
 
 // ParseVerifier reads SCRAM-SHA-256$iterations:salt$stored key:server key, the form in which PostgreSQL's clients send a password

@@ -99,6 +99,14 @@ var RPC = map[string]Rule{
 	apiv1.Contexts_Watch_FullMethodName:   {Kind: System, Privilege: schema.ReadContexts},
 	apiv1.Contexts_Set_FullMethodName:     {Kind: System, Privilege: schema.WriteContexts},
 	apiv1.Contexts_Delete_FullMethodName:  {Kind: System, Privilege: schema.WriteContexts},
+	apiv1.Contexts_Revert_FullMethodName:  {Kind: System, Privilege: schema.WriteContexts},
+
+	// Leases are records that steer work, as contexts are. A holder's name begins with its principal.
+	apiv1.Leases_Get_FullMethodName:     {Kind: System, Privilege: schema.ReadContexts},
+	apiv1.Leases_List_FullMethodName:    {Kind: System, Privilege: schema.ReadContexts},
+	apiv1.Leases_Acquire_FullMethodName: {Kind: System, Privilege: schema.WriteContexts},
+	apiv1.Leases_Renew_FullMethodName:   {Kind: System, Privilege: schema.WriteContexts},
+	apiv1.Leases_Release_FullMethodName: {Kind: System, Privilege: schema.WriteContexts},
 
 	apiv1.Imports_GetImport_FullMethodName: {Kind: Table, Privilege: schema.Insert, Of: imported, Answer: true},
 	apiv1.Imports_PutImport_FullMethodName: {Kind: Table, Privilege: schema.Insert, Of: imported},
@@ -109,6 +117,9 @@ var RPC = map[string]Rule{
 	apiv1.Cluster_Map_FullMethodName:    {Kind: System, Privilege: schema.Monitor},
 	// What is wanted of a node is the whole cluster's business.
 	apiv1.Cluster_SetNode_FullMethodName: {Kind: Superuser},
+	// A backup holds every table, and what passwords are proved against.
+	apiv1.Cluster_Backup_FullMethodName: {Kind: Superuser},
+	apiv1.Cluster_Hash_FullMethodName:   {Kind: System, Privilege: schema.Monitor},
 
 	// Load balancers ask before anybody logs in.
 	"/grpc.health.v1.Health/Check": {Kind: Free},
@@ -159,7 +170,7 @@ var SQL = map[string]Rule{
 	"Query":       {Kind: Table, Privilege: schema.Select},
 	"Explain":     {Kind: Table, Privilege: schema.Select},
 	"Insert":      {Kind: Table, Privilege: schema.Insert},
-	"Delete":      {Kind: Known}, // is refused to everybody
+	"Delete":      {Kind: Table, Privilege: schema.Truncate},
 	"Copy":        {Kind: Table, Privilege: schema.Select},
 	"CopyFrom":    {Kind: Table, Privilege: schema.Insert},
 	"CreateTable": {Kind: System, Privilege: schema.Create},
@@ -178,8 +189,12 @@ var SQL = map[string]Rule{
 	"Show":        {Kind: Known},
 	"Reset":       {Kind: Known},
 	"Discard":     {Kind: Known},
+	"Prepare":     {Kind: Known}, // its statement is one for itself, when it is prepared and when it is run
+	"Execute":     {Kind: Known},
 	"Deallocate":  {Kind: Known},
 	"Close":       {Kind: Known},
+	"Declare":     {Kind: Known}, // its query is a statement for itself
+	"Fetch":       {Kind: Known},
 	"Transaction": {Kind: Known},
 	"Unlisten":    {Kind: Known},
 

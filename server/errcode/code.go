@@ -25,6 +25,8 @@ const (
 	DuplicateAlias       Code = "DUPLICATE_ALIAS"
 	TypeMismatch         Code = "TYPE_MISMATCH"
 	GroupingError        Code = "GROUPING_ERROR"
+	WindowError          Code = "WINDOW_ERROR"
+	InvalidReference     Code = "INVALID_COLUMN_REFERENCE"
 	ManyRows             Code = "MANY_ROWS"
 	InvalidOption        Code = "INVALID_OPTION"
 	InvalidText          Code = "INVALID_TEXT"
@@ -51,13 +53,17 @@ const (
 	PreconditionRequired Code = "PRECONDITION_REQUIRED"
 	Gone                 Code = "GONE"
 	Quota                Code = "QUOTA"
+	InvalidRecursion     Code = "INVALID_RECURSION"
 	TooLarge             Code = "TOO_LARGE"
+	TooComplex           Code = "TOO_COMPLEX"
+	TooManyColumns       Code = "TOO_MANY_COLUMNS"
 	RowLimit             Code = "ROW_LIMIT"
 	MemoryLimit          Code = "MEMORY_LIMIT"
 	Unauthenticated      Code = "UNAUTHENTICATED"
 	PermissionDenied     Code = "PERMISSION_DENIED"
 	Canceled             Code = "CANCELED"
 	Timeout              Code = "TIMEOUT"
+	StatementTimeout     Code = "STATEMENT_TIMEOUT"
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"
 	NotAcceptable        Code = "NOT_ACCEPTABLE"
 	UnsupportedMedia     Code = "UNSUPPORTED_MEDIA_TYPE"
@@ -101,6 +107,8 @@ var Table = []Row{
 	{DuplicateAlias, codes.InvalidArgument, http.StatusBadRequest, "42712", false, "the name stands twice in FROM"},
 	{TypeMismatch, codes.InvalidArgument, http.StatusBadRequest, "42804", false, "the types do not fit"},
 	{GroupingError, codes.InvalidArgument, http.StatusBadRequest, "42803", false, "the column is neither grouped nor aggregated"},
+	{WindowError, codes.InvalidArgument, http.StatusBadRequest, "42P20", false, "the window or its function is not valid"},
+	{InvalidReference, codes.InvalidArgument, http.StatusBadRequest, "42P10", false, "the column cannot be referred to here"},
 	{ManyRows, codes.InvalidArgument, http.StatusBadRequest, "21000", false, "a subquery used as a value gave more than one row"},
 	{InvalidOption, codes.InvalidArgument, http.StatusBadRequest, "22023", false, "the option or parameter is not valid"},
 	{InvalidText, codes.InvalidArgument, http.StatusBadRequest, "22P02", false, "the text is not a value of the type"},
@@ -127,13 +135,17 @@ var Table = []Row{
 	{PreconditionRequired, codes.FailedPrecondition, http.StatusPreconditionRequired, "QP013", false, "the change needs the version that was read"},
 	{Gone, codes.OutOfRange, http.StatusGone, "QP014", false, "the history asked for is compacted"},
 	{Quota, codes.ResourceExhausted, http.StatusTooManyRequests, "QP015", false, "the quota is used up"},
+	{InvalidRecursion, codes.InvalidArgument, http.StatusBadRequest, "42P19", false, "a query refers to itself where it may not"},
 	{TooLarge, codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "54000", false, "the request is too large"},
+	{TooComplex, codes.InvalidArgument, http.StatusBadRequest, "54001", false, "the statement is too complex"},
+	{TooManyColumns, codes.InvalidArgument, http.StatusBadRequest, "54011", false, "the statement has too many columns"},
 	{RowLimit, codes.ResourceExhausted, http.StatusUnprocessableEntity, "QP016", false, "the result has too many rows"},
 	{MemoryLimit, codes.ResourceExhausted, http.StatusUnprocessableEntity, "53200", false, "the query needs too much memory"},
 	{Unauthenticated, codes.Unauthenticated, http.StatusUnauthorized, "28000", false, "authentication is needed"},
 	{PermissionDenied, codes.PermissionDenied, http.StatusForbidden, "42501", false, "this is not allowed"},
 	{Canceled, codes.Canceled, 499, "57014", false, "the caller gave up"}, // 499: nginx's "client closed request"
 	{Timeout, codes.DeadlineExceeded, http.StatusGatewayTimeout, "QP017", true, "the time is up"},
+	{StatementTimeout, codes.DeadlineExceeded, http.StatusGatewayTimeout, "57014", false, "the statement took longer than statement_timeout"},
 	{MethodNotAllowed, codes.Unimplemented, http.StatusMethodNotAllowed, "QP018", false, "the resource has no such method"},
 	{NotAcceptable, codes.InvalidArgument, http.StatusNotAcceptable, "QP019", false, "none of the formats asked for is available"},
 	{UnsupportedMedia, codes.InvalidArgument, http.StatusUnsupportedMediaType, "QP024", false, "the body has a type that is not taken here"},

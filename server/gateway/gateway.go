@@ -1,5 +1,5 @@
 // Package gateway is the HTTP edge and the one port. Requests in JSON are translated by grpc-gateway and call the gRPC services
-// over an in-process connection, so they pass the same interceptors and limits; results as csv and ndjson, server-sent events,
+// over an in-process connection, so they pass the same interceptors and limits; results as csv, ndjson and arrow, server-sent events,
 // COPY, probes and metrics are plain handlers beside it. Edge sends each connection of the port to gRPC or to HTTP.
 //
 //	gw, err := gateway.New(gateway.Options{GRPC: rpcServer.GRPC(), Ready: node.Ready, Metrics: registry, Version: version})
@@ -196,7 +196,7 @@ func (g *Gateway) translated() (http.Handler, error) {
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		apiv1.RegisterWriteHandler, apiv1.RegisterSessionsHandler, apiv1.RegisterCatalogHandler, apiv1.RegisterContextsHandler,
-		apiv1.RegisterClusterHandler, apiv1.RegisterImportsHandler,
+		apiv1.RegisterLeasesHandler, apiv1.RegisterClusterHandler, apiv1.RegisterImportsHandler,
 	} {
 		if err := register(context.Background(), mux, g.calls); err != nil {
 			return nil, err

@@ -241,6 +241,13 @@ func TestBadRequests(t *testing.T) {
 		"two statements":   {p.do("GET", "/v1/query?sql=types%3Btypes&format=csv", ""), errcode.Invalid, "one statement"},
 		"writing by GET":   {p.do("GET", "/v1/query?sql=insert", ""), errcode.PermissionDenied, "read-only"},
 		"level":            {p.do("GET", "/v1/query?sql=types", "", "Quipu-Read", "soonish"), errcode.Invalid, "soonish"},
+		"parameter":        {p.do("GET", "/v1/query?sql=types&max_row=3", ""), errcode.Invalid, "max_row"},
+		"copy parameter":   {p.do("GET", "/v1/copy?sql=copy%203&formt=csv", ""), errcode.Invalid, "formt"},
+		"JSON as a form":   {p.do("POST", "/v1/query", `{"sql":"types"}`, "Content-Type", "application/x-www-form-urlencoded"), errcode.Invalid, "looks like JSON"},
+		"SQL twice":        {p.do("POST", "/v1/query?sql=types", `{"sql":"types"}`), errcode.Invalid, "not in the URL"},
+		"Quipu-Set":        {p.do("GET", "/v1/query?sql=types", "", "Quipu-Set", "statement_timeout"), errcode.Invalid, "name=value"},
+		"header":           {p.do("GET", "/v1/query?sql=types", "", "Quipu-Set", "application_name=\xfc"), errcode.Invalid, "Quipu-Set"},
+		"key":              {p.do("POST", "/v1/tables/t:increment", `{}`, "Idempotency-Key", "größe"), errcode.Invalid, "Idempotency-Key"},
 		"event id":         {p.do("GET", "/v1/contexts:watch", "", "Last-Event-ID", "x"), errcode.Invalid, "Last-Event-ID"},
 		"foreign host":     {p.do("GET", "/v1/tables", "", "Host", "evil.example:7480"), errcode.PermissionDenied, "evil.example"},
 		"foreign origin":   {p.do("POST", "/v1/query", `{}`, "Origin", "http://evil.example"), errcode.PermissionDenied, "another origin"},
@@ -382,7 +389,7 @@ func TestCopyOverHTTP(t *testing.T) {
 	p.problem(p.do("PUT", "/v1/copy?sql=x", ""), errcode.MethodNotAllowed)
 }
 
-// FuzzGateway sends any body to the JSON API: the answer is JSON, and no request is an error of ours.
+// FuzzGateway sends any body with any header Quipu-Set: no request is an error of ours, and what is said to be JSON is.
 func FuzzGateway(f *testing.F) {
 	node := rpctest.New()
 	s := rpc.New(node, rpctest.Queries{}, rpc.Options{})
@@ -394,15 +401,18 @@ func FuzzGateway(f *testing.F) {
 		gw.Close()
 		s.GRPC().Stop()
 	})
-	for _, seed := range []struct{ path, body string }{
-		{"/v1/tables", tableJSON},
-		{"/v1/tables/t:increment", `{"rows":[{"values":{"dept":"A","n":1},"count":"4","time":"2026-01-01T00:00:00Z"}]}`},
-		{"/v1/query", `{"sql":"args","args":[{"text":"x"},{"int":"1"}],"settings":{"a":"b"},"maxRows":"3"}`},
-		{"/v1/sessions:keepAlive", `{"sessions":["1"]}`},
+	for _, seed := range []struct{ path, body, set string }{
+		{"/v1/tables", tableJSON, ""},
+		{"/v1/tables/t:increment", `{"rows":[{"values":{"dept":"A","n":1},"count":"4","time":"2026-01-01T00:00:00Z"}]}`, ""},
+		{"/v1/query", `{"sql":"args","args":[{"text":"x"},{"int":"1"}],"settings":{"a":"b"},"maxRows":"3"}`, "statement_timeout=5s; quipu.memory_limit=1MiB"},
+		{"/v1/query?format=arrow&quipu.max_staleness=2s", `{"sql":"types"}`, "quipu.read_consistency=stale"},
+		{"/v1/query?format=csv&max_rows=3", `{"sql":"fail 2000"}`, ";="},
+		{"/v1/query?format=ndjson&timeout=1s", `{"sql":"types"}`, "a"},
+		{"/v1/sessions:keepAlive", `{"sessions":["1"]}`, ""},
 	} {
-		f.Add(seed.path, seed.body)
+		f.Add(seed.path, seed.body, seed.set)
 	}
-	f.Fuzz(func(t *testing.T, path, body string) {
+	f.Fuzz(func(t *testing.T, path, body, set string) {
 		if !strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v1/contexts:watch") {
 			return
 		}
@@ -411,13 +421,21 @@ func FuzzGateway(f *testing.F) {
 			return
 		}
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Quipu-Set", set)
 		w := httptest.NewRecorder()
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler { // how a result ends that was begun and cannot be finished
+				panic(p)
+			}
+		}()
 		gw.ServeHTTP(w, req)
 		if w.Code >= 300 && w.Code < 400 {
 			return // the path was not clean
 		}
-		if w.Code == http.StatusInternalServerError || !json.Valid(w.Body.Bytes()) {
-			t.Fatalf("%d: %s", w.Code, w.Body)
+		kind := w.Header().Get("Content-Type")
+		isJSON := kind == "application/json" || kind == "application/problem+json"
+		if w.Code == http.StatusInternalServerError || isJSON && !json.Valid(w.Body.Bytes()) || !isJSON && w.Code != http.StatusOK {
+			t.Fatalf("%d %s: %s", w.Code, kind, w.Body)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/rpc"
 )
 
 // outer is around every request: headers, metrics, and the two ways in which a page of another site could use the browser of
@@ -39,7 +40,11 @@ func (g *Gateway) outer(mux *http.ServeMux) http.Handler {
 			errcode.WriteHTTP(rec, r, errcode.New(errcode.PermissionDenied, "the request comes from a page of another site"))
 			return
 		}
-		if err := validURL(r.URL); err != nil {
+		err := validURL(r.URL)
+		if err == nil {
+			err = validHeaders(r.Header)
+		}
+		if err != nil {
 			errcode.WriteHTTP(rec, r, errcode.From(err))
 			return
 		}
@@ -57,6 +62,23 @@ func validURL(u *url.URL) error {
 		return nil
 	}
 	return validText("a parameter of the request", query)
+}
+
+// validHeaders refuses a header for the services with a value that gRPC does not carry. It must not be left out: without its key a write
+// would count again.
+func validHeaders(h http.Header) error {
+	for name, values := range h {
+		if key, ok := incoming(name); !ok && key != rpc.MetaAuthorization {
+			continue
+		}
+		for _, value := range values {
+			if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+				return errcode.New(errcode.Invalid, "the header %s has characters other than printable ASCII", name).
+					WithHint("keys and settings of a request may also stand in its body")
+			}
+		}
+	}
+	return nil
 }
 
 func (g *Gateway) hostAllowed(ctx context.Context, host string) bool {

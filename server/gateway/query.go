@@ -3,8 +3,10 @@ package gateway
 import (
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +17,15 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
+	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/rpc"
 )
 
 // chunkTime is how long a client may take to read one chunk of a result.
 const chunkTime = 60 * time.Second
 
-// serveQuery runs one statement and answers as json, ndjson or csv. The statement comes as the parameter sql, as a form, as plain
+// serveQuery runs one statement and answers as json, ndjson, csv or arrow. The statement comes as the parameter sql, as a form, as plain
 // text, or in a JSON body. GET is read-only.
 func (g *Gateway) serveQuery(w http.ResponseWriter, r *http.Request) {
 	form, err := negotiate(r)
@@ -61,7 +65,7 @@ func (g *Gateway) queryJSON(w http.ResponseWriter, r *http.Request, req *apiv1.Q
 }
 
 // queryRows streams a result. An error before the first row is an ordinary answer. After it, ndjson ends with a line
-// {"error": …} and csv with a cut connection; the trailer Quipu-Status is OK only after the last row.
+// {"error": …}, csv and arrow with a cut connection; the trailer Quipu-Status is OK only after the last row.
 func (g *Gateway) queryRows(w http.ResponseWriter, r *http.Request, req *apiv1.QueryRequest, form string) {
 	stream, err := g.query.Query(callMetadata(r), req)
 	if err != nil {
@@ -77,7 +81,7 @@ func (g *Gateway) queryRows(w http.ResponseWriter, r *http.Request, req *apiv1.Q
 	rows := newRows(form, chunk.Columns)
 	h.Set("Content-Type", rows.contentType())
 	h.Set("Quipu-Complete", "trailer")
-	h.Set("Trailer", "Quipu-Status, Quipu-Snapshot, Quipu-Staleness-Ms")
+	h.Set("Trailer", "Quipu-Status, Quipu-Snapshot, Quipu-Staleness-Ms, Quipu-Notice, Quipu-Receipt")
 	control := http.NewResponseController(w)
 	buf := rows.head(nil)
 	for {
@@ -89,10 +93,7 @@ func (g *Gateway) queryRows(w http.ResponseWriter, r *http.Request, req *apiv1.Q
 		buf = buf[:0]
 		if end := chunk.End; end != nil {
 			h.Set("Quipu-Status", "OK")
-			if s := end.Snapshot; s != nil {
-				h.Set("Quipu-Snapshot", snapshotText(s))
-				h.Set("Quipu-Staleness-Ms", strconv.FormatInt(end.AgeMs, 10))
-			}
+			setHeaders(w, rpc.Footing(end))
 			return
 		}
 		control.Flush()
@@ -118,21 +119,16 @@ func (g *Gateway) failRows(w http.ResponseWriter, r *http.Request, rows rowForm,
 	w.Write(last)
 }
 
-func snapshotText(s *apiv1.SnapshotID) string {
-	b := strconv.AppendUint(nil, s.MetaTerm, 10)
-	b = strconv.AppendUint(append(b, '/'), s.Round, 10)
-	return string(strconv.AppendUint(append(b, '/'), s.Catalog, 10))
-}
-
 // parseQuery reads the request in whichever way it was sent.
 func parseQuery(r *http.Request) (*apiv1.QueryRequest, error) {
+	inURL, err := queryOf(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		req, err := queryOf(r.URL.Query())
-		if req != nil {
-			req.ReadOnly = true
-		}
-		return req, err
+		inURL.ReadOnly = true
+		return inURL, nil
 	case http.MethodPost:
 	default:
 		return nil, routing(r, http.StatusMethodNotAllowed)
@@ -142,10 +138,7 @@ func parseQuery(r *http.Request) (*apiv1.QueryRequest, error) {
 		return nil, errMedia(r)
 	}
 	if kind == "application/x-www-form-urlencoded" {
-		if err := r.ParseForm(); err != nil {
-			return nil, errcode.New(errcode.Invalid, "the form does not parse: %w", err)
-		}
-		return queryOf(r.Form)
+		return queryOfForm(r)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -153,35 +146,76 @@ func parseQuery(r *http.Request) (*apiv1.QueryRequest, error) {
 	}
 	switch kind {
 	case "application/json", "":
-		req := &apiv1.QueryRequest{}
-		if err := protojson.Unmarshal(body, req); err != nil {
-			return nil, errcode.New(errcode.Invalid, "the JSON body is not a query: %w", err).
-				WithHint(`send {"sql": "SELECT …", "args": [{"text": "x"}]}`)
-		}
-		return req, nil
+		return queryOfJSON(inURL, body)
 	case "text/plain", "application/sql":
-		req, err := queryOf(r.URL.Query())
-		if err == nil {
-			req.Sql = string(body)
-			err = validText("the body", req.Sql)
-		}
-		return req, err
+		inURL.Sql = string(body)
+		return inURL, validText("the body", inURL.Sql)
 	}
 	return nil, errMedia(r)
 }
 
-// queryOf takes sql, arg (repeated, text), max_rows and database from parameters.
+// queryOfForm reads a form, in the body and the URL.
+func queryOfForm(r *http.Request) (*apiv1.QueryRequest, error) {
+	if err := r.ParseForm(); err != nil {
+		return nil, errcode.New(errcode.Invalid, "the form does not parse: %w", err)
+	}
+	for name := range r.PostForm {
+		if strings.HasPrefix(strings.TrimSpace(name), "{") {
+			return nil, errcode.New(errcode.Invalid, "the body looks like JSON and is sent as a form").
+				WithHint("send the header Content-Type: application/json")
+		}
+	}
+	return queryOf(r.Form)
+}
+
+// queryOfJSON reads a body in JSON. Beside it the URL may hold settings.
+func queryOfJSON(inURL *apiv1.QueryRequest, body []byte) (*apiv1.QueryRequest, error) {
+	if inURL.Sql != "" || inURL.Database != "" || inURL.MaxRows != 0 || inURL.Args != nil {
+		return nil, errcode.New(errcode.Invalid, "a query in JSON has sql, args, maxRows and database in its body, not in the URL").
+			WithHint(`send {"sql": "SELECT …", "args": [{"text": "x"}], "maxRows": "10"}`)
+	}
+	req := &apiv1.QueryRequest{}
+	if err := protojson.Unmarshal(body, req); err != nil {
+		return nil, errcode.New(errcode.Invalid, "the JSON body is not a query: %w", err).
+			WithHint(`send {"sql": "SELECT …", "args": [{"text": "x"}]}`)
+	}
+	if len(inURL.Settings) > 0 {
+		all := inURL.Settings
+		maps.Copy(all, req.Settings)
+		req.Settings = all
+	}
+	return req, nil
+}
+
+// parameters are those that queries take beside settings.
+var parameters = []string{"sql", "arg", "database", "format", "max_rows", "timeout"}
+
+// isSetting tells the name of a setting, which may stand among the parameters, from that of a parameter.
+func isSetting(name string) bool {
+	return name == "statement_timeout" || strings.HasPrefix(name, "quipu.")
+}
+
+// queryOf takes sql, arg (repeated, text), max_rows, database and settings from parameters. A name that it does not know is an error:
+// a misspelt one must not be taken for left out.
 func queryOf(params map[string][]string) (*apiv1.QueryRequest, error) {
 	req := &apiv1.QueryRequest{Sql: firstOf(params["sql"]), Database: firstOf(params["database"])}
-	for _, f := range [...]struct{ name, text string }{{"sql", req.Sql}, {"database", req.Database}} {
-		if err := validText(f.name, f.text); err != nil {
-			return nil, err
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		for _, value := range params[name] {
+			if err := validText(name, name+value); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case isSetting(name):
+			if req.Settings == nil {
+				req.Settings = map[string]string{}
+			}
+			req.Settings[name] = firstOf(params[name])
+		case !slices.Contains(parameters, name):
+			return nil, errParameter(name)
 		}
 	}
 	for _, a := range params["arg"] {
-		if err := validText("arg", a); err != nil {
-			return nil, err
-		}
 		req.Args = append(req.Args, &apiv1.Value{Kind: &apiv1.Value_Text{Text: a}})
 	}
 	if text := firstOf(params["max_rows"]); text != "" {
@@ -192,6 +226,14 @@ func queryOf(params map[string][]string) (*apiv1.QueryRequest, error) {
 		req.MaxRows = n
 	}
 	return req, nil
+}
+
+func errParameter(name string) error {
+	e := errcode.New(errcode.Invalid, "%q is no parameter of a query", name)
+	if near, ok := plan.Nearest(name, parameters); ok {
+		return e.WithHint("did you mean %q?", near)
+	}
+	return e.WithHint("there are %s, quipu.… and statement_timeout; other settings go into the header Quipu-Set", strings.Join(parameters, ", "))
 }
 
 func firstOf(values []string) string {
@@ -214,14 +256,14 @@ func errMedia(r *http.Request) error {
 		WithHint("send application/json, application/x-www-form-urlencoded or text/plain")
 }
 
-// negotiate chooses json, ndjson or csv by the parameter format, else by Accept.
+// negotiate chooses json, ndjson, csv or arrow by the parameter format, else by Accept.
 func negotiate(r *http.Request) (string, error) {
 	switch f := r.URL.Query().Get("format"); f {
-	case "json", "ndjson", "csv":
+	case "json", "ndjson", "csv", "arrow":
 		return f, nil
 	case "":
 	default:
-		return "", errcode.New(errcode.NotAcceptable, "format %q is not known", f).WithHint("use json, ndjson or csv")
+		return "", errcode.New(errcode.NotAcceptable, "format %q is not known", f).WithHint("use json, ndjson, csv or arrow")
 	}
 	accept := strings.Join(r.Header.Values("Accept"), ",")
 	if accept == "" {
@@ -245,7 +287,7 @@ func negotiate(r *http.Request) (string, error) {
 	}
 	if best == "" {
 		return "", errcode.New(errcode.NotAcceptable, "none of %q is available", accept).
-			WithHint("accept application/json, application/x-ndjson or text/csv")
+			WithHint("accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream")
 	}
 	return best, nil
 }
@@ -254,4 +296,5 @@ var formats = map[string]string{
 	"*/*": "json", "application/*": "json", "application/json": "json", "application/problem+json": "",
 	"application/x-ndjson": "ndjson", "application/jsonl": "ndjson",
 	"text/csv": "csv", "text/*": "csv",
+	"application/vnd.apache.arrow.stream": "arrow",
 }

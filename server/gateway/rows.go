@@ -21,8 +21,11 @@ type rowForm interface {
 }
 
 func newRows(form string, columns []*apiv1.ResultColumn) rowForm {
-	if form == "csv" {
+	switch form {
+	case "csv":
 		return &csvRows{columns}
+	case "arrow":
+		return newArrowRows(columns)
 	}
 	return newNDJSON(columns)
 }

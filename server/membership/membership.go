@@ -28,6 +28,7 @@ import (
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/errcode/known"
 	"github.com/quipudb/quipu/server/placement"
+	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
@@ -212,6 +213,17 @@ func (c *Client) Terms(ctx context.Context, node string, groups []transport.Grou
 	return r.GetTerms(), err
 }
 
+// Last asks a node for the last entry of its log of a group.
+func (c *Client) Last(ctx context.Context, node string, g transport.Group) (replica.Last, error) {
+	r, err := call(c, node, func(s peerv1.MembershipClient) (*peerv1.ConfirmResponse, error) {
+		return s.Confirm(ctx, &peerv1.ConfirmRequest{Groups: []uint32{uint32(g)}, Last: true})
+	})
+	if err != nil || len(r.Terms) != 1 {
+		return replica.Last{}, errcode.New(errcode.Unavailable, "node %s does not say what its log of group %s ends with: %w", node, g, err)
+	}
+	return replica.Last{Index: r.Terms[0].LastIndex, Term: r.Terms[0].LastTerm}, nil
+}
+
 func (c *Client) terms(ctx context.Context, node string, groups []transport.Group) (*peerv1.ConfirmResponse, error) {
 	m := &peerv1.ConfirmRequest{}
 	for _, g := range groups {
@@ -227,6 +239,11 @@ func (c *Client) terms(ctx context.Context, node string, groups []transport.Grou
 // Report asks a node for its groups.
 func (c *Client) Report(ctx context.Context, node string, r *peerv1.ReportRequest) (*peerv1.ReportResponse, error) {
 	return call(c, node, func(s peerv1.MembershipClient) (*peerv1.ReportResponse, error) { return s.Report(ctx, r) })
+}
+
+// Heartbeat tells the meta leader how this node does.
+func (c *Client) Heartbeat(ctx context.Context, leader string, m *peerv1.HeartbeatRequest) (*peerv1.HeartbeatResponse, error) {
+	return call(c, leader, func(s peerv1.MembershipClient) (*peerv1.HeartbeatResponse, error) { return s.Heartbeat(ctx, m) })
 }
 
 // Open makes an empty replica of a group on a node.
@@ -276,10 +293,11 @@ func (c *Client) ProposeMeta(ctx context.Context, leader string, cmd command.Com
 	return decodeResult(r)
 }
 
-// harmless says that a command may be applied twice: the second time changes nothing, or makes a session that nobody uses.
+// harmless says that a command may be proposed twice: the second time, however late it is, changes nothing that anybody has seen change since. A
+// KeepAlive only moves an end away, and DropWindows a cutoff on.
 func harmless(cmd command.Command) again {
 	switch cmd.Kind() {
-	case command.KindOpenSession, command.KindKeepAlive, command.KindPutNode, command.KindSetNodeState, command.KindSetReplicas, command.KindDropWindows:
+	case command.KindOnce, command.KindTick, command.KindKeepAlive, command.KindDropWindows:
 		return twice
 	}
 	return once

@@ -131,3 +131,11 @@ func (n *Node) Command(ctx context.Context, shard schema.ShardID, c command.Comm
 	}
 	return router.KeyRecord{ID: m.Key.Id, Done: m.Key.Done, Response: m.Key.Response, Expires: m.Key.ExpiresMs}, nil
 }
+
+// Interrupt takes a cancel request of PostgreSQL's protocol to the node.
+func (n *Node) Interrupt(ctx context.Context, process uint32, key []byte) error {
+	if _, err := n.service.Interrupt(ctx, &peerv1.InterruptRequest{Process: process, Key: key}); err != nil {
+		return n.unreachable(err)
+	}
+	return nil
+}

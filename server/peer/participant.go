@@ -88,6 +88,25 @@ func (n *Node) Read(ctx context.Context, shard schema.ShardID) (rounds.Snapshot,
 	return o.Snapshot, o.Err
 }
 
+// Peek takes a snapshot of a shard as a replica has it, which stays at the node.
+func (n *Node) Peek(ctx context.Context, shard schema.ShardID, index uint64) (rounds.Snapshot, rounds.State, error) {
+	began := time.Now()
+	m, err := n.service.Peek(ctx, &peerv1.PeekRequest{Shard: uint32(shard), Index: index})
+	opened := &peerv1.OpenResponse{}
+	if o := m.GetOpened(); o != nil {
+		opened.Opened = []*peerv1.Opened{o}
+	}
+	o := n.opened(opened, 1, err)[0]
+	if o.Err != nil {
+		return nil, rounds.State{}, o.Err
+	}
+	age := time.Duration(m.AgeUs) * time.Microsecond
+	if !m.Leads {
+		age += time.Since(began) // the answer was on its way for no longer than that
+	}
+	return o.Snapshot, rounds.State{Fresh: replica.Fresh{Applied: m.Applied, Commit: m.Commit, Age: age, Leads: m.Leads}, Rate: m.Rate}, nil
+}
+
 // Take has the node, which leads the meta group, read shards at one instant.
 func (n *Node) Take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error) {
 	began := time.Now() // a snapshot is of a later instant: its age is not more than the time since
@@ -128,7 +147,13 @@ func (n *Node) take(life context.Context, end func(), shards []schema.ShardID) (
 			return nil, errcode.New(errcode.Corrupt, "node %s took no snapshot of shard %d", n.id, id)
 		}
 	}
-	return rounds.NewCut(readRound(m.Round), time.Time{}, snapshots, end), nil
+	cut := rounds.NewCut(readRound(m.Round), time.Time{}, snapshots, end)
+	for i, us := range m.StepUs {
+		if i < len(cut.Steps) {
+			cut.Steps[i] = time.Duration(us) * time.Microsecond
+		}
+	}
+	return cut, nil
 }
 
 // at is a snapshot that somebody else holds, here or at another node.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -95,6 +96,11 @@ func (s *fakeShard) Abort(r replica.Round) { s.gate.Abort(r) }
 
 func (s *fakeShard) Read(context.Context) (*storage.Snapshot, error) { return s.snapshot() }
 
+func (s *fakeShard) Peek(context.Context, uint64) (*storage.Snapshot, rounds.State, error) {
+	snap, err := s.snapshot()
+	return snap, rounds.State{Fresh: replica.Fresh{Applied: 7, Commit: 9, Age: time.Second}, Rate: 2.5}, err
+}
+
 // fakeHost is a node with shards of its own.
 type fakeHost struct {
 	*rounds.Local
@@ -112,6 +118,8 @@ func (h *fakeHost) Shard(id schema.ShardID) (Shard, error) {
 	}
 	return s, nil
 }
+
+func (h *fakeHost) Interrupt(uint32, []byte) {}
 
 func (h *fakeHost) Take(ctx context.Context, ids []schema.ShardID) (*rounds.Cut, error) {
 	return h.take(ctx, ids)
@@ -438,4 +446,38 @@ func FuzzPart(f *testing.F) {
 			t.Fatalf("%v\n%s\n%s", err, text(p), text(again))
 		}
 	})
+}
+
+// TestPeekOverTheWire holds that a snapshot of a replica comes with how old it is, the time on the wire included, and that it is leased and
+// released like any other.
+func TestPeekOverTheWire(t *testing.T) {
+	w := newNetwork(t)
+	server, host := w.node("there", Options{}, 3)
+	n, err := w.client(nil).Node("there")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, state, err := n.Peek(t.Context(), 3, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.Applied != 7 || state.Commit != 9 || state.Age < time.Second || state.Age > 10*time.Second || state.Leads || state.Rate != 2.5 {
+		t.Errorf("%+v", state)
+	}
+	if server.Snapshots() != 1 {
+		t.Errorf("%d snapshots are leased", server.Snapshots())
+	}
+	snap.Release()
+	for range 1000 {
+		if server.Snapshots() == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if server.Snapshots() != 0 || len(host.shards[3].given) != 1 {
+		t.Errorf("%d snapshots are left, %d were given", server.Snapshots(), len(host.shards[3].given))
+	}
+	if _, _, err := n.Peek(t.Context(), 4, 0); err == nil {
+		t.Error("a shard that is not there is read")
+	}
 }

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"io"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -127,13 +128,17 @@ func (s *partStream) run() {
 		defer cancel()
 		s.end(s.receive(stream))
 	})
-	s.end(s.send(ctx, stream))
-	cancel()
+	if err := s.send(ctx, stream); err != nil {
+		s.end(err)
+		cancel()
+	}
 	wg.Wait()
 }
 
 type proposeStream = grpc.BidiStreamingClient[peerv1.ProposeRequest, peerv1.ProposeResponse]
 
+// send sends what is proposed. It gives nil when the other side has ended the stream: receive hears why, and nobody else may ask, for of two who
+// wait for the end of a stream one waits for ever.
 func (s *partStream) send(ctx context.Context, stream proposeStream) error {
 	for {
 		select {
@@ -141,8 +146,9 @@ func (s *partStream) send(ctx context.Context, stream proposeStream) error {
 			s.mu.Lock()
 			c.sent = true
 			s.mu.Unlock()
-			if err := stream.Send(c.m); err != nil {
-				_, err = stream.Recv() // says why
+			if err := stream.Send(c.m); err == io.EOF {
+				return nil
+			} else if err != nil {
 				return err
 			}
 			c.m = nil

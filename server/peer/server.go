@@ -68,6 +68,8 @@ type Host interface {
 	Take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, error)
 	// Node is this node's id.
 	Node() string
+	// Interrupt ends what a connection of PostgreSQL's protocol runs here, if it has this key.
+	Interrupt(process uint32, key []byte)
 }
 
 // Options of NewServer.
@@ -207,6 +209,12 @@ func (s *Server) Command(ctx context.Context, m *peerv1.CommandRequest) (*peerv1
 		out.Key = &peerv1.KeyRecord{Id: k.ID, Done: k.Done, Response: k.Response, ExpiresMs: k.Expires}
 	}
 	return out, nil
+}
+
+// Interrupt hands on a cancel request.
+func (s *Server) Interrupt(_ context.Context, m *peerv1.InterruptRequest) (*peerv1.InterruptResponse, error) {
+	s.host.Interrupt(m.Process, m.Key)
+	return &peerv1.InterruptResponse{}, nil
 }
 
 // Propose hands the parts of a stream to their shards.

@@ -23,6 +23,9 @@ func (s *Snapshot) Open(f *plan.Fragment, o exec.Options) (exec.Worker, error) {
 	return newWorker(s, f, o), nil
 }
 
+// Node is the node where it lies.
+func (s *Snapshot) Node() string { return s.node.id }
+
 // Release frees the snapshot. Twice is harmless.
 func (s *Snapshot) Release() { s.release() }
 

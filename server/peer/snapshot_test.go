@@ -239,8 +239,8 @@ func TestRoundOverNodes(t *testing.T) {
 		if sum(got) != sum(want) || len(got) != len(want) {
 			t.Errorf("mode %v: %d rows\n%v\nof %d\n%v", f.Mode, len(got), got[0], len(want), want[0])
 		}
-		if cost.Elsewhere != 6 || cost.Cells == 0 && f.Cells == nil || cost.Rounds[0].Up == 0 || !strings.Contains(fmt.Sprint(cost.Lines()), "other nodes: 6 shards") {
-			t.Errorf("%+v %v", cost, cost.Lines())
+		if cost.Elsewhere != 6 || cost.Cells == 0 && f.Cells == nil || cost.Rounds[0].Up == 0 || !strings.Contains(fmt.Sprint(cost.Lines(true)), "other nodes: 6 shards") {
+			t.Errorf("%+v %v", cost, cost.Lines(true))
 		}
 	}
 	cut.Release()

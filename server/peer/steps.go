@@ -142,6 +142,18 @@ func (s *Server) Read(ctx context.Context, m *peerv1.ReadRequest) (*peerv1.OpenR
 	return s.unlessGone(ctx, &peerv1.OpenResponse{Opened: []*peerv1.Opened{s.opened(ctx, id, rounds.Opened{Snapshot: snap, Err: err})}})
 }
 
+// Peek takes a snapshot of one shard as this node's replica has it.
+func (s *Server) Peek(ctx context.Context, m *peerv1.PeekRequest) (*peerv1.PeekResponse, error) {
+	id := schema.ShardID(m.Shard)
+	snap, state, err := s.host.Peek(ctx, id, m.Index)
+	opened, err := s.unlessGone(ctx, &peerv1.OpenResponse{Opened: []*peerv1.Opened{s.opened(ctx, id, rounds.Opened{Snapshot: snap, Err: err})}})
+	if err != nil {
+		return nil, err
+	}
+	return &peerv1.PeekResponse{Opened: opened.Opened[0], Applied: state.Applied, Commit: state.Commit, AgeUs: state.Age.Microseconds(), Leads: state.Leads,
+		Rate: state.Rate}, nil
+}
+
 // Take has this node read shards at one instant, and holds the snapshots for the caller until the stream ends: they are of this node, or of
 // others that lease them to this one.
 func (s *Server) Take(m *peerv1.TakeRequest, stream grpc.ServerStreamingServer[peerv1.TakeResponse]) error {
@@ -156,6 +168,9 @@ func (s *Server) Take(m *peerv1.TakeRequest, stream grpc.ServerStreamingServer[p
 	}
 	defer cut.Release()
 	out := &peerv1.TakeResponse{Round: writeRound(cut.Round)}
+	for _, d := range cut.Steps {
+		out.StepUs = append(out.StepUs, d.Microseconds())
+	}
 	var mine []uint64
 	defer func() { s.leases.release(mine) }()
 	for id, snap := range cut.Snapshots { // any order: each says which shard it is

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/plan"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // copyIn runs a COPY FROM STDIN with data in messages of 64 KiB.
@@ -77,28 +80,85 @@ func BenchmarkRow(b *testing.B) {
 	}
 }
 
-func BenchmarkCopyIn(b *testing.B) {
-	var data bytes.Buffer
-	const rows = 100_000
+// copySample is lines of four columns: cells drawn by Zipf's law or evenly, or none twice.
+func copySample(rows int, kind string) []byte {
+	const cells, side = 20_000, 12 // 12⁴ is more
+	r := rand.New(rand.NewPCG(7, 11))
+	perm, zipf := r.Perm(cells), rand.NewZipf(r, 1.1, 1, cells-1)
+	var data []byte
 	for i := range rows {
-		fmt.Fprintf(&data, "country%d\t%d\tt\t%d\n", i%200, i%50, i%7)
+		cell := perm[i%cells]
+		switch kind {
+		case "zipf":
+			cell = perm[zipf.Uint64()]
+		case "even":
+			cell = perm[r.IntN(cells)]
+		}
+		data = fmt.Appendf(data, "v%d,v%d,v%d,v%d", cell/(side*side*side), cell/(side*side)%side, cell/side%side, cell%side)
+		if kind == "distinct" {
+			data = fmt.Appendf(data, ".%d", i/cells)
+		}
+		data = append(data, '\n')
 	}
-	for _, format := range []string{"TEXT", "CSV"} {
-		b.Run(format, func(b *testing.B) {
-			w := newWorld(b)
-			w.o.Writer = sinkhole{w}
-			c := w.loopback(b)
-			c.ask("CREATE TABLE t (a text, b int8, c bool)")
-			text := data.Bytes()
-			if format == "CSV" {
-				text = bytes.ReplaceAll(text, []byte{'\t'}, []byte{','})
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				c.copyIn("COPY t (a, b, c, count) FROM STDIN "+format, text)
-			}
-			b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-		})
+	return data
+}
+
+// BenchmarkCopyIn sends CSV over TCP and counts nothing.
+func BenchmarkCopyIn(b *testing.B) {
+	const rows = 1 << 18
+	for _, kind := range []string{"zipf", "even", "distinct"} {
+		data := copySample(rows, kind)
+		for _, format := range []string{"TEXT", "CSV"} {
+			b.Run(kind+"/"+format, func(b *testing.B) {
+				w := newWorld(b)
+				w.o.Writer = sinkhole{w}
+				c := w.loopback(b)
+				c.ask("CREATE TABLE t (a text, b text, c text, d text)")
+				text := data
+				if format == "TEXT" {
+					text = bytes.ReplaceAll(data, []byte{','}, []byte{'\t'})
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					c.copyIn("COPY t (a, b, c, d) FROM STDIN "+format, text)
+				}
+				b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
+	}
+}
+
+// BenchmarkCopyRows reads the same rows from memory, with the look-up of lines and without it.
+func BenchmarkCopyRows(b *testing.B) {
+	const rows, chunk = 1 << 20, 64 << 10
+	in := &plan.Insert{Table: &schema.Table{ID: 1, Version: 1}}
+	for d := range 4 {
+		in.Table.Dims = append(in.Table.Dims, schema.Dimension{Name: fmt.Sprint("d", d)})
+		in.Targets = append(in.Targets, d)
+	}
+	f := copyFormat{kind: copyCSV, delimiter: ',', quote: '"', escape: '"'}
+	for _, kind := range []string{"zipf", "even", "distinct"} {
+		data := copySample(rows, kind)
+		for _, looking := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/looking=%v", kind, looking), func(b *testing.B) {
+				b.ReportAllocs()
+				sent := 0
+				for b.Loop() {
+					batch := newRowBatch(in)
+					r := newLines(f, batch)
+					if !looking {
+						r.rest = math.MaxInt
+					}
+					take := func() { sent += len(batch.take().Counts) }
+					if err := feed(r, data, func(int) int { return chunk }, take); err != nil {
+						b.Fatal(err)
+					}
+					take()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+				b.ReportMetric(float64(sent)/float64(b.N), "cells")
+			})
+		}
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/sql"
@@ -55,14 +58,18 @@ func (c *conn) transaction(_ context.Context, t *sql.Transaction, res *result) e
 }
 
 func (c *conn) begin(t *sql.Transaction, res *result) error {
+	tag := "BEGIN"
+	if t.Start {
+		tag = "START TRANSACTION"
+	}
 	if c.block != nil {
 		c.warn(stateInBlock, "there is already a transaction in progress")
-		return res.done("BEGIN")
+		return res.done(tag)
 	}
-	c.block = &block{readOnly: c.readOnlyBlocks, settings: maps.Clone(c.settings)}
+	c.block = &block{readOnly: c.readOnlyByDefault(), settings: maps.Clone(c.settings)}
 	c.block.kept.c = c
 	c.block.mode(t.Modes)
-	return res.done("BEGIN")
+	return res.done(tag)
 }
 
 func (b *block) mode(m sql.TxModes) {
@@ -148,6 +155,7 @@ func (b *block) savepoint(c *conn, t *sql.Transaction, res *result) error {
 	b.rows.cut(s.batches)
 	b.local = maps.Clone(s.local)
 	b.failed = false
+	c.portals.closeCursors(at + 1)
 	c.restore(s.settings)
 	return res.done("ROLLBACK")
 }
@@ -157,7 +165,10 @@ func (c *conn) setTransaction(t *sql.SetTransaction, res *result) error {
 	switch {
 	case t.Session:
 		if t.Modes.Access != sql.AccessDefault {
-			c.readOnlyBlocks = t.Modes.Access == sql.ReadOnly
+			c.keep(readOnlyDefault, onOff(t.Modes.Access == sql.ReadOnly))
+		}
+		if t.Modes.Isolation != "" {
+			c.keep("default_transaction_isolation", t.Modes.Isolation)
 		}
 	case c.block == nil:
 		c.warn(stateNoBlock, "SET TRANSACTION can only be used in transaction blocks")
@@ -171,12 +182,16 @@ func (c *conn) setTransaction(t *sql.SetTransaction, res *result) error {
 
 // allowed refuses what a read-only block does not run, and says what does not wait for COMMIT.
 func (c *conn) allowed(st sql.Statement) error {
+	readOnly := c.readOnlyByDefault()
+	if c.block != nil {
+		c.block.used = true
+		readOnly = c.block.readOnly
+	}
+	if verb := writes(st); verb != "" && readOnly {
+		return failure(stateReadOnly, "cannot execute %s in a read-only transaction", verb)
+	}
 	if c.block == nil {
 		return nil
-	}
-	c.block.used = true
-	if verb := writes(st); verb != "" && c.block.readOnly {
-		return failure(stateReadOnly, "cannot execute %s in a read-only transaction", verb)
 	}
 	if _, ok := st.(*sql.Query); ok && !c.block.rows.empty() {
 		c.warn(stateWarning, fmt.Sprintf("%d rows of this transaction wait for COMMIT, and this query does not see them", c.block.rows.rows))
@@ -241,13 +256,26 @@ func writes(st sql.Statement) string {
 	return ""
 }
 
-func (c *conn) warn(state, message string) { c.out.send(notice("WARNING", state, message, "")) }
+func (c *conn) warn(state, message string) { c.notify(notice("WARNING", state, message, "")) }
+
+// notify sends a notice, if the client wants those of its severity.
+func (c *conn) notify(n *pgproto3.NoticeResponse) {
+	switch c.effective()["client_min_messages"] {
+	case "error":
+		return
+	case "warning":
+		if n.Severity != "WARNING" {
+			return
+		}
+	}
+	c.out.send(n)
+}
 
 // restore puts the settings back, and tells the client of those it follows.
 func (c *conn) restore(to map[string]string) {
 	was := c.settings
 	c.settings = maps.Clone(to)
-	for name := range reported {
+	for _, name := range slices.Sorted(maps.Keys(reported)) {
 		if was[name] != to[name] {
 			c.reportSetting(name)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/server/errcode"
 )
 
@@ -38,18 +40,20 @@ type conn struct {
 
 	statements statements
 	portals    portals
+	footing    footing
 	skipping   bool // an error of the extended protocol: everything up to Sync is ignored
 
-	block          *block // nil: outside of BEGIN and COMMIT
-	readOnlyBlocks bool   // SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY
-	loose          gather // rows of INSERTs outside of a block that are not sent yet
-	looseMark      int64  // where the answers to those begin
+	block     *block // nil: outside of BEGIN and COMMIT
+	loose     gather // rows of INSERTs outside of a block that are not sent yet
+	looseMark int64  // where the answers to those begin
 
 	mu          sync.Mutex // guards the fields below
 	running     context.CancelCauseFunc
-	interrupted bool // what runs shall end, and wait for nothing more
-	waiting     bool // for a message
-	woken       bool // to end at the next moment without work
+	interrupted bool      // what runs shall end, and wait for nothing more
+	waiting     bool      // for a message
+	woken       bool      // to end at the next moment without work
+	armed       time.Time // when reads end by themselves, at or before until; zero: not set
+	until       time.Time // how long a message is waited for
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -63,6 +67,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 func (c *conn) setNet(nc net.Conn) {
 	c.net = nc
 	c.out.net, c.out.timeout = nc, c.s.o.WriteTimeout
+	c.forget()
+}
+
+// forget says that the deadlines of the connection were set, or ended, by somebody else.
+func (c *conn) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed, c.out.until = time.Time{}, time.Time{}
 }
 
 // close ends what the connection holds.
@@ -91,7 +103,7 @@ func (c *conn) end(err error) {
 // reported are the settings that clients are told of, by the engine's name.
 var reported = map[string]string{
 	"application_name": "application_name", "client_encoding": "client_encoding", "datestyle": "DateStyle", "timezone": "TimeZone",
-	"standard_conforming_strings": "standard_conforming_strings",
+	"standard_conforming_strings": "standard_conforming_strings", readOnlyDefault: readOnlyDefault,
 }
 
 // greet tells the client of the session that begins.
@@ -107,7 +119,7 @@ func (c *conn) greet() error {
 		{"server_version", serverVersion}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"}, {"DateStyle", "ISO, MDY"},
 		{"IntervalStyle", "postgres"}, {"TimeZone", "UTC"}, {"integer_datetimes", "on"}, {"standard_conforming_strings", "on"},
 		{"is_superuser", onOff(c.login.Superuser)}, {"session_authorization", c.user}, {"application_name", c.settings["application_name"]},
-		{"default_transaction_read_only", "off"}, {"in_hot_standby", "off"}, {"quipu_version", c.s.o.Version},
+		{readOnlyDefault, onOff(c.readOnlyByDefault())}, {"in_hot_standby", "off"}, {"quipu_version", c.s.o.Version},
 	} {
 		c.out.send(&pgproto3.ParameterStatus{Name: p[0], Value: clean(p[1])})
 	}
@@ -116,6 +128,7 @@ func (c *conn) greet() error {
 	}
 	c.out.send(&pgproto3.BackendKeyData{ProcessID: c.id, SecretKey: c.key})
 	c.net.SetDeadline(time.Time{})
+	c.forget()
 	return c.ready()
 }
 
@@ -163,14 +176,17 @@ func (c *conn) loop() {
 
 // receive waits for a message as long as the state of the connection allows.
 func (c *conn) receive() (pgproto3.FrontendMessage, error) {
-	patience, state, what := c.s.o.IdleTimeout, stateIdleTimeout, "terminating connection due to idle-session timeout"
+	patience, state, what := c.within("idle_session_timeout", c.s.o.IdleTimeout), stateIdleTimeout, "terminating connection due to idle-session timeout"
 	if c.block != nil || c.portals.suspended > 0 {
-		patience, state, what = c.s.o.BlockTimeout, stateBlockTimeout, "terminating connection due to idle-in-transaction timeout"
+		patience, state, what = c.within("idle_in_transaction_session_timeout", c.s.o.BlockTimeout), stateBlockTimeout, "terminating connection due to idle-in-transaction timeout"
 	}
 	if !c.wait(patience) {
 		return nil, errStopping
 	}
 	m, err := c.in.Receive()
+	for errors.Is(err, os.ErrDeadlineExceeded) && c.goOn() {
+		m, err = c.in.Receive()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = false
@@ -188,10 +204,19 @@ func (c *conn) receive() (pgproto3.FrontendMessage, error) {
 	return nil, broken(err)
 }
 
+// within is the time that a setting gives, but no more than the server does; without one it is the server's.
+func (c *conn) within(setting string, bound time.Duration) time.Duration {
+	if d := query.Span(c.settings[setting]); d > 0 {
+		return min(d, bound)
+	}
+	return bound
+}
+
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// wait sets the time that the next message has, and is false if none is to come.
+// wait sets the time that the next message has, and is false if none is to come. A deadline of the connection that comes earlier may stay:
+// it is cheaper to go on when it ends a read, hours later as a rule, than to move it for every message.
 func (c *conn) wait(patience time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,11 +224,30 @@ func (c *conn) wait(patience time.Duration) bool {
 		return false
 	}
 	c.waiting = true
-	until := time.Now().Add(patience)
-	if c.interrupted { // before a COPY came to wait for its data
-		until = past
+	c.until = time.Now().Add(patience)
+	switch {
+	case c.interrupted: // before a COPY came to wait for its data
+		c.arm(past)
+	case c.armed.IsZero() || c.armed.After(c.until):
+		c.arm(c.until)
 	}
-	c.net.SetReadDeadline(until)
+	return true
+}
+
+// arm sets when reads end by themselves. mu is held.
+func (c *conn) arm(t time.Time) {
+	c.armed = t
+	c.net.SetReadDeadline(t)
+}
+
+// goOn says that a read which has ended by itself did so too early, and gives the next one the time that is left.
+func (c *conn) goOn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.woken || c.interrupted || !time.Now().Before(c.until) {
+		return false
+	}
+	c.arm(c.until)
 	return true
 }
 
@@ -225,7 +269,7 @@ func (c *conn) wake() {
 	defer c.mu.Unlock()
 	c.woken = true
 	if c.waiting {
-		c.net.SetReadDeadline(past)
+		c.arm(past)
 	}
 }
 
@@ -239,7 +283,7 @@ func (c *conn) interrupt(cause error) {
 	c.running(cause)
 	c.interrupted = true
 	if c.waiting { // for the data of a COPY
-		c.net.SetReadDeadline(past)
+		c.arm(past)
 	}
 }
 
@@ -343,7 +387,17 @@ func (c *conn) fail(err error) error {
 		c.s.o.Logger.Error("a statement failed by a mistake of ours", "err", e.Message, "detail", e.Detail)
 	}
 	if c.out.err == nil {
-		c.out.send(response("ERROR", err))
+		c.out.send(c.advised(response("ERROR", err)))
 	}
 	return c.out.err
+}
+
+// advised adds what to use instead to an error of a program that cannot work here.
+func (c *conn) advised(e *pgproto3.ErrorResponse) *pgproto3.ErrorResponse {
+	switch name := c.settings["application_name"]; name {
+	case "pg_dump", "pg_dumpall", "pg_restore":
+		e.Hint = name + " is for PostgreSQL, of whose own catalogs it wants more than there is here: quipu backup create keeps everything, " +
+			"quipu export and COPY write the rows of a table, and \\d of psql shows its definition"
+	}
+	return e
 }

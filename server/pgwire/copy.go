@@ -167,7 +167,7 @@ func (c *conn) copy(ctx context.Context, st *query.Statement, t *sql.Copy, res *
 		c.stays("COPY " + itoa(rows))
 	}
 	if err != nil {
-		return alreadyCounted(err, int(rows))
+		return err
 	}
 	return res.done("COPY " + itoa(rows))
 }

@@ -15,36 +15,25 @@ type binaryReader struct {
 	scratch []byte
 }
 
-func (r *binaryReader) read(data []byte, last bool, b *rowBatch) (taken int, err error) {
+func (r *binaryReader) one(data []byte, last bool, b *rowBatch) (int, error) {
 	if !r.started {
 		n, err := binaryHeader(data, last, b)
-		if n == 0 || err != nil {
-			return 0, err
-		}
-		r.started, taken = true, n
+		r.started = n > 0
+		return n, err
 	}
-	for taken < len(data) && !b.ended && !b.full() {
-		row, n := binaryRow(data[taken:])
-		if n == 0 {
-			if last {
-				b.row++
-				return taken, b.fail("the data ends in the middle of a row")
-			}
-			return taken, nil
-		}
-		b.row++
-		if n < 0 {
-			return taken, b.fail("a field has a negative length")
-		}
-		taken += n
-		if err := r.row(row, b); err != nil {
-			return taken, err
-		}
+	row, n := binaryRow(data)
+	switch {
+	case n == 0 && !last:
+		return 0, nil
+	case n == 0:
+		b.line++
+		return 0, b.fail("the data ends in the middle of a row")
 	}
-	if b.ended {
-		return len(data), nil
+	b.line++
+	if n < 0 {
+		return 0, b.fail("a field has a negative length")
 	}
-	return taken, nil
+	return n, r.row(row, b)
 }
 
 // binaryHeader gives the length of the header, 0 if there is more to come.

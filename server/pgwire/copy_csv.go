@@ -34,51 +34,45 @@ func newCSVReader(f copyFormat, in *plan.Insert) *csvReader {
 	return r
 }
 
-func (r *csvReader) read(data []byte, last bool, b *rowBatch) (taken int, err error) {
-	if !r.started && !last && len(data) < 3 {
+func (r *csvReader) one(data []byte, last bool, b *rowBatch) (int, error) {
+	if r.started {
+		return r.next(data, last, b, false)
+	}
+	if !last && len(data) < len(byteOrderMark) {
 		return 0, nil
 	}
-	if !r.started {
+	mark := len(data) - len(bytes.TrimPrefix(data, []byte(byteOrderMark)))
+	if !r.f.header && mark > 0 {
 		r.started = true
-		b.row = 0
-		taken = len(data) - len(bytes.TrimPrefix(data, []byte("\ufeff")))
-		if r.f.header {
-			n, err := r.one(data[taken:], last, b, func() error { return r.header(b) })
-			if n == 0 || err != nil {
-				r.started = n > 0
-				return 0, err
-			}
-			taken += n
-		}
+		return mark, nil
 	}
-	for taken < len(data) && !b.ended && !b.full() {
-		n, err := r.one(data[taken:], last, b, func() error { return r.row(b) })
-		if n == 0 || err != nil {
-			return taken, err
-		}
-		taken += n
+	n, err := r.next(data[mark:], last, b, r.f.header)
+	if n == 0 || err != nil {
+		return 0, err
 	}
-	if b.ended {
-		return len(data), nil
-	}
-	return taken, nil
+	r.started = true
+	return mark + n, nil
 }
 
-// one reads the first record of data and gives it to use; n is 0 if it is not complete.
-func (r *csvReader) one(data []byte, last bool, b *rowBatch, use func() error) (n int, err error) {
+const byteOrderMark = "\ufeff"
+
+// next takes the first record of data; n is 0 if it is not complete.
+func (r *csvReader) next(data []byte, last bool, b *rowBatch, header bool) (n int, err error) {
 	n, lines, ok := r.record(data, last)
 	if n == 0 {
 		return 0, nil
 	}
-	b.row++
-	if !ok {
-		return 0, b.fail("unterminated CSV quoted field")
+	b.line++
+	switch {
+	case !ok:
+		err = b.fail("unterminated CSV quoted field")
+	case header:
+		err = r.header(b)
+	default:
+		err = r.row(b)
 	}
-	if err := use(); err != nil {
-		return 0, err
-	}
-	b.row += int64(lines - 1)
-	return n, nil
+	b.line += int64(lines - 1)
+	return n, err
 }
 
 // record splits the first record; n is its length with its end, 0 if it is not complete, and lines how many lines it took. ok is false if

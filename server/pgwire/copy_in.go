@@ -2,6 +2,8 @@ package pgwire
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -13,12 +15,6 @@ import (
 // recordBytesMax bounds one row of COPY data.
 const recordBytesMax = 1 << 20
 
-// copyReader takes rows out of a stream of bytes.
-type copyReader interface {
-	// read takes the complete rows of data, stops when the batch is full, and gives how many bytes it took. last says that nothing follows.
-	read(data []byte, last bool, b *rowBatch) (taken int, err error)
-}
-
 // copyIn takes the data of a COPY FROM and counts its rows as they come. It gives the rows that were counted, also with an error.
 func (c *conn) copyIn(ctx context.Context, in *plan.Insert, f copyFormat) (int64, error) {
 	c.askForData(len(in.Targets), f)
@@ -27,7 +23,7 @@ func (c *conn) copyIn(ctx context.Context, in *plan.Insert, f copyFormat) (int64
 	}
 	s := &copySender{c: c}
 	b := newRowBatch(in)
-	err := c.copyStream(ctx, f.reader(b), b, s)
+	err := c.copyStream(ctx, newLines(f, b), s)
 	if err == nil {
 		err = s.send(b)
 	}
@@ -36,6 +32,9 @@ func (c *conn) copyIn(ctx context.Context, in *plan.Insert, f copyFormat) (int64
 	}
 	if s.rows > 0 {
 		c.report("quipu.receipt", c.receipts.String())
+	}
+	if err != nil {
+		err = s.explained(err)
 	}
 	return s.rows, err
 }
@@ -51,30 +50,27 @@ func (c *conn) askForData(columns int, f copyFormat) {
 	c.out.send(r)
 }
 
-func (f copyFormat) reader(b *rowBatch) copyReader {
-	switch f.kind {
-	case copyBinary:
-		return &binaryReader{}
-	case copyCSV:
-		return newCSVReader(f, b.in)
-	}
-	return &textReader{f: f}
-}
-
 // copyStream feeds the reader with the data of the client until it says that this was all. A row may begin in one message and end in another.
-func (c *conn) copyStream(ctx context.Context, r copyReader, b *rowBatch, s *copySender) error {
+func (c *conn) copyStream(ctx context.Context, r *lines, s *copySender) error {
+	b := r.b
 	var tail []byte
 	for {
 		data, last, err := c.copyMessage(ctx)
 		if err != nil {
 			return err
 		}
+		b.arrive()
+		if b.old() {
+			if err := s.send(b); err != nil {
+				return err
+			}
+		}
 		if len(tail) > 0 {
 			tail = append(tail, data...)
 			data = tail
 		}
 		for {
-			n, err := r.read(data, last, b)
+			n, err := r.read(data, last)
 			if err != nil {
 				return err
 			}
@@ -122,42 +118,89 @@ func (c *conn) copyMessage(ctx context.Context) (data []byte, last bool, err err
 	}
 }
 
-// copySender counts one batch while the next is read.
+// copySender counts a few batches while the next is read, so that the disk is waited for while rows are parsed.
 type copySender struct {
-	c       *conn
-	rows    int64 // counted
-	flying  int64
-	pending chan error // nil: nothing is under way
+	c      *conn
+	rows   int64 // counted
+	flying []*copyFlight
+	bytes  int   // of those
+	err    error // of the first batch that was not counted
+	behind bool  // a later one was
 }
 
-// send waits for the batch before, hands over the rows of b and leaves b empty.
+// copyFlight is a batch under way.
+type copyFlight struct {
+	rows    int64
+	bytes   int
+	done    chan struct{}
+	receipt string
+	err     error
+}
+
+// Bounds of the batches under way: one takes about a MiB at the most, a tenth of that as a rule.
+const (
+	copyFlightsMax     = 16
+	copyFlightBytesMax = 8 << 20
+)
+
+// send hands over the rows of b and leaves b empty. What takes away waits for what was added before it, and so finds it.
 func (s *copySender) send(b *rowBatch) error {
-	if err := s.wait(); err != nil || b.rows() == 0 {
-		return err
+	for len(s.flying) == copyFlightsMax || s.bytes > copyFlightBytesMax || b.minus && len(s.flying) > 0 {
+		s.land()
 	}
+	if s.err != nil || b.rows() == 0 {
+		return s.err
+	}
+	f := &copyFlight{rows: b.taken, done: make(chan struct{})}
 	batch := b.take()
-	s.flying = int64(len(batch.Counts))
-	s.pending = make(chan error, 1)
-	go func(done chan<- error) { done <- s.count(batch) }(s.pending)
+	f.bytes = batchBytes(batch)
+	s.flying = append(s.flying, f)
+	s.bytes += f.bytes
+	go func() {
+		defer close(f.done)
+		f.receipt, f.err = s.count(batch)
+	}()
 	return nil
 }
 
 // count ignores the end of the statement: what is under way gets its answer, so that the client hears what was counted.
-func (s *copySender) count(b *query.Batch) error {
+func (s *copySender) count(b *query.Batch) (receipt string, err error) {
 	ctx, cancel := context.WithTimeout(s.c.s.base, s.c.s.o.CommitTimeout)
 	defer cancel()
-	return s.c.count(ctx, b)
+	return s.c.insert(ctx, b)
 }
 
-// wait gives what became of the batch under way.
+// land waits for the oldest batch under way.
+func (s *copySender) land() {
+	f := s.flying[0]
+	s.flying = s.flying[1:]
+	s.bytes -= f.bytes
+	<-f.done
+	switch {
+	case f.err == nil:
+		s.rows += f.rows
+		s.behind = s.behind || s.err != nil
+		s.c.receipts.add(f.receipt)
+	case s.err == nil:
+		s.err = f.err
+	}
+}
+
+// wait lands all of them.
 func (s *copySender) wait() error {
-	if s.pending == nil {
-		return nil
+	for len(s.flying) > 0 {
+		s.land()
 	}
-	err := <-s.pending
-	s.pending = nil
-	if err == nil {
-		s.rows += s.flying
+	return s.err
+}
+
+// explained says what was counted in spite of err.
+func (s *copySender) explained(err error) error {
+	if !s.behind {
+		return alreadyCounted(err, int(s.rows))
 	}
-	return err
+	state, e := sqlState(err)
+	more := *e
+	more.Detail = strings.TrimSpace(fmt.Sprintf("%d rows were counted and stay counted, some of them behind rows that were not. %s", s.rows, e.Detail))
+	return &wireError{state, &more}
 }

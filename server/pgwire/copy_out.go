@@ -17,7 +17,7 @@ import (
 // copyOut runs the query of a COPY and sends its rows as data, one message a row.
 func (c *conn) copyOut(ctx context.Context, st *query.Statement, t *sql.Copy, f copyFormat) error {
 	if t.Query != nil {
-		return c.engine(ctx, &query.Statement{Text: st.Text, Tree: t.Query}, nil, &copySink{c: c, f: f})
+		return c.engine(ctx, st.Part(t.Query), nil, &copySink{c: c, f: f})
 	}
 	in, err := c.copyTarget(ctx, st, t, schema.Select)
 	if err != nil {

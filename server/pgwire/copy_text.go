@@ -15,22 +15,13 @@ type textReader struct {
 	field   []byte // unescaped
 }
 
-func (r *textReader) read(data []byte, last bool, b *rowBatch) (taken int, err error) {
-	for taken < len(data) && !b.ended && !b.full() {
-		line, n := nextLine(data[taken:], last)
-		if n == 0 {
-			return taken, nil
-		}
-		taken += n
-		b.row++
-		if err := r.line(line, b); err != nil {
-			return taken, err
-		}
+func (r *textReader) one(data []byte, last bool, b *rowBatch) (int, error) {
+	line, n := nextLine(data, last)
+	if n == 0 {
+		return 0, nil
 	}
-	if b.ended {
-		return len(data), nil
-	}
-	return taken, nil
+	b.line++
+	return n, r.line(line, b)
 }
 
 // nextLine cuts off the first line, whose end no backslash escapes; n is its length with its end, 0 if there is no complete one.

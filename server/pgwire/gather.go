@@ -36,7 +36,7 @@ func (g *gather) add(b *query.Batch) error {
 
 // batchBytes is about what b takes.
 func batchBytes(b *query.Batch) int {
-	n := 256 + 8*len(b.Counts) + 8*len(b.Events)
+	n := 256 + 8*len(b.Counts) + 8*len(b.Events) + 4*len(b.Times)
 	for i := range b.Cols {
 		n += 64 + 4*len(b.Cols[i].Codes)
 		for _, v := range b.Cols[i].Values {
@@ -170,15 +170,20 @@ func (c *conn) sendRows(g *gather) error {
 
 // count sends one request to the shards and notes what it reached.
 func (c *conn) count(ctx context.Context, b *query.Batch) error {
-	receipt, err := c.s.o.Writer.Insert(ctx, c.user, b)
-	switch {
-	case err != nil && (ctx.Err() != nil || inDoubt(err)):
-		return unknownOutcome(err)
-	case err != nil:
-		return err
+	receipt, err := c.insert(ctx, b)
+	if err == nil {
+		c.receipts.add(receipt)
 	}
-	c.receipts.add(receipt)
-	return nil
+	return err
+}
+
+// insert sends one request to the shards.
+func (c *conn) insert(ctx context.Context, b *query.Batch) (receipt string, err error) {
+	receipt, err = c.s.o.Writer.Insert(ctx, c.user, b)
+	if err != nil && (ctx.Err() != nil || inDoubt(err)) {
+		err = unknownOutcome(err)
+	}
+	return receipt, err
 }
 
 // inDoubt says that err may hide rows that were counted.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/quipudb/quipu/query"
-	"github.com/quipudb/quipu/query/exec"
 )
 
 // kept is the snapshot that all reads of a read-only block share. It lives for Options.BlockTimeout at most, because cells that change
@@ -48,7 +47,7 @@ func (k *kept) take(ctx context.Context, r query.Read) (*query.Snapshot, error) 
 	out := &query.Snapshot{ID: snap.ID, Taken: snap.Taken, Release: sync.OnceFunc(k.leave)}
 	for _, s := range snap.Shards {
 		if r.Shards == nil || slices.Contains(r.Shards, s.ID) {
-			out.Shards = append(out.Shards, exec.Shard{ID: s.ID, Snapshot: s.Snapshot})
+			out.Shards = append(out.Shards, s)
 		}
 	}
 	return out, nil

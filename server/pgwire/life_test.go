@@ -114,6 +114,9 @@ func TestIdleTimeouts(t *testing.T) {
 		"idle":           {"SELECT 1", 5 * time.Minute, "FATAL 57P05"},
 		"inside a block": {"BEGIN", time.Minute, "FATAL 25P03"},
 		"failed block":   {"BEGIN; SELECT nope", time.Minute, "FATAL 25P03"},
+		"set shorter":    {"SET idle_in_transaction_session_timeout = '5s'; BEGIN", 5 * time.Second, "FATAL 25P03"},
+		"set longer":     {"SET idle_in_transaction_session_timeout = '1h'; BEGIN", time.Minute, "FATAL 25P03"},
+		"idle, set":      {"SET idle_session_timeout = 1500", 1500 * time.Millisecond, "FATAL 57P05"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,6 +132,27 @@ func TestIdleTimeouts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestIdleTimeAfterBlock holds the time that a client may be idle to that of the present state, also when a shorter one ran before.
+func TestIdleTimeAfterBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.o.IdleTimeout = 5 * time.Minute
+		c := w.dial(w.serve())
+		c.ready()
+		c.ask("BEGIN")
+		time.Sleep(50 * time.Second)
+		c.ask("COMMIT")
+		began := time.Now()
+		time.Sleep(4 * time.Minute)
+		if got := c.ask("SELECT 1"); !strings.Contains(got, "SELECT 1") {
+			t.Fatalf("after four minutes: %s", got)
+		}
+		if got := strings.Join(c.until("closed"), " "); !strings.Contains(got, "57P05") || time.Since(began) != 9*time.Minute {
+			t.Errorf("after %v: %s", time.Since(began), got)
+		}
+	})
 }
 
 // TestKeptSnapshot reads in a read-only block what was there at its first read, for a minute.
@@ -352,5 +376,29 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	}
 	if got := other.ask("SELECT 1"); !strings.Contains(got, `DataRow "1"`) {
 		t.Error(got)
+	}
+}
+
+// TestStatementsBeyondTheLimits holds that a statement too long or too deep is an error of that statement, in either protocol, and the
+// connection goes on.
+func TestStatementsBeyondTheLimits(t *testing.T) {
+	w := newWorld(t)
+	c := w.dial(w.serve())
+	c.ready()
+	for name, text := range map[string]string{
+		"long":    "SELECT '" + strings.Repeat("x", 10<<20) + "'",
+		"deep":    "SELECT " + strings.Repeat("(", 10_000) + "1" + strings.Repeat(")", 10_000),
+		"queries": strings.Repeat("SELECT * FROM (", 10_000) + "SELECT 1" + strings.Repeat(") x", 10_000),
+	} {
+		if got := c.ask(text); !strings.Contains(got, "ERROR 54001") || !strings.HasSuffix(got, "ReadyForQuery I") {
+			t.Errorf("%s: %.300s", name, got)
+		}
+		c.put(&pgproto3.Parse{Query: text}, &pgproto3.Sync{})
+		if got := c.ready(); !strings.Contains(got, "ERROR 54001") || !strings.HasSuffix(got, "ReadyForQuery I") {
+			t.Errorf("%s, prepared: %.300s", name, got)
+		}
+	}
+	if got := c.ask("SELECT 1"); !strings.Contains(got, "DataRow") {
+		t.Error("after them:", got)
 	}
 }

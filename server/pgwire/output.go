@@ -12,6 +12,7 @@ import (
 type output struct {
 	net     net.Conn
 	timeout time.Duration
+	until   time.Time // writes end by themselves then; zero: not set
 	buf     []byte
 	sent    int64 // bytes that have left buf since the beginning
 	err     error // the first failure; nothing is sent after it
@@ -40,7 +41,10 @@ func (o *output) flush() error {
 	if o.err != nil || len(o.buf) == 0 {
 		return o.err
 	}
-	o.net.SetWriteDeadline(time.Now().Add(o.timeout))
+	if now := time.Now(); o.until.Before(now.Add(o.timeout)) { // moved every now and then only: each time costs a timer
+		o.until = now.Add(o.timeout + o.timeout/4)
+		o.net.SetWriteDeadline(o.until)
+	}
 	_, o.err = o.net.Write(o.buf)
 	o.sent += int64(len(o.buf))
 	if o.buf = o.buf[:0]; cap(o.buf) > keepBytes {

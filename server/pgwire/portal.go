@@ -2,10 +2,12 @@ package pgwire
 
 import (
 	"context"
+	"maps"
 	"runtime/debug"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
 )
@@ -18,6 +20,8 @@ type portal struct {
 	binary []bool // of the columns; nil: all text
 	bytes  int
 	ran    bool
+	cursor bool       // DECLARE made it
+	saved  int        // savepoints of the block when it did
 	run    *suspended // nil: not halfway
 }
 
@@ -25,6 +29,7 @@ type portal struct {
 // between, so that one of them runs at a time.
 type suspended struct {
 	cancel context.CancelCauseFunc
+	res    *result    // the engine's while it runs, the connection's while it is paused
 	rows   chan int64 // how many to give next; closed to end
 	state  chan step
 	ended  bool
@@ -124,7 +129,7 @@ func (c *conn) bind(m *pgproto3.Bind) error {
 	if p.args, err = st.arguments(m); err != nil {
 		return err
 	}
-	if p.binary, err = formats(m.ResultFormatCodes, len(st.Columns), "result"); err != nil {
+	if p.binary, err = formats(m.ResultFormatCodes, len(c.columns(st)), "result"); err != nil {
 		return err
 	}
 	for _, b := range m.Parameters {
@@ -147,6 +152,8 @@ func (c *conn) executePortal(name string, rows int64) error {
 	case p.st.Statement == nil:
 		c.out.send(&pgproto3.EmptyQueryResponse{})
 		return nil
+	case p.cursor:
+		return failure(statePortalNotSuspended, "portal %q is a cursor", name).WithHint("FETCH reads it")
 	case p.run != nil:
 		return c.resume(p, rows)
 	case p.ran && p.st.returnsRows():
@@ -156,14 +163,14 @@ func (c *conn) executePortal(name string, rows int64) error {
 		return failure(statePortalNotSuspended, "portal %q cannot be run", name).WithHint("bind the statement again")
 	}
 	p.ran = true
-	res := &result{c: c, cols: p.st.Columns, binary: p.binary}
+	res := &result{c: c, cols: c.columns(p.st), binary: p.binary}
 	if rows > 0 && p.st.returnsRows() {
 		return c.suspend(p, res, rows)
 	}
 	return c.execute(p.st.Statement, p.args, res)
 }
 
-// suspend runs a portal in a goroutine of its own, which can wait between rows.
+// suspend runs a portal up to its first pause.
 func (c *conn) suspend(p *portal, res *result, rows int64) error {
 	if c.block != nil && c.block.failed {
 		return errFailedBlock()
@@ -171,9 +178,21 @@ func (c *conn) suspend(p *portal, res *result, rows int64) error {
 	if err := c.settle(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(c.s.base)
-	run := &suspended{cancel: cancel, rows: make(chan int64), state: make(chan step)}
 	res.max = rows
+	if err := c.start(p, res); err != nil {
+		return err
+	}
+	return c.await(p)
+}
+
+// start runs a portal in a goroutine of its own, which can wait between rows. statement_timeout holds for each wait for it, not for all
+// of them together.
+func (c *conn) start(p *portal, res *result) error {
+	if err := c.allowed(p.st.Statement.Tree); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(c.s.base)
+	run := &suspended{cancel: cancel, res: res, rows: make(chan int64), state: make(chan step)}
 	res.pause = func() error {
 		run.state <- step{paused: true}
 		select {
@@ -183,20 +202,25 @@ func (c *conn) suspend(p *portal, res *result, rows int64) error {
 			return context.Cause(ctx)
 		}
 	}
+	r := c.request(p.args)
+	r.Settings = maps.Clone(r.Settings)
+	delete(r.Settings, statementTimeout)
 	p.run = run
 	c.portals.suspended++
-	go func() { run.state <- step{err: c.guarded(ctx, p, res)} }()
-	return c.await(p)
+	go func() { run.state <- step{err: c.guarded(ctx, p.st.Statement, r, res)} }()
+	return nil
 }
 
-// guarded runs a portal in the engine. A panic would end the process here, so it becomes an error.
-func (c *conn) guarded(ctx context.Context, p *portal, res *result) (err error) {
+const statementTimeout = "statement_timeout"
+
+// guarded runs a statement in the engine. A panic would end the process here, so it becomes an error.
+func (c *conn) guarded(ctx context.Context, st *query.Statement, r query.Request, res *result) (err error) {
 	defer func() {
 		if x := recover(); x != nil {
 			err = errcode.New(errcode.Internal, "the query failed by a mistake of ours: %v", x).WithDetail("%s", debug.Stack())
 		}
 	}()
-	return c.engine(ctx, p.st.Statement, p.args, res)
+	return c.s.o.Engine.Execute(ctx, st, r, res)
 }
 
 func (c *conn) resume(p *portal, rows int64) error {
@@ -210,17 +234,32 @@ func (c *conn) resume(p *portal, rows int64) error {
 // await waits until the engine of a portal pauses or ends.
 func (c *conn) await(p *portal) error {
 	return c.during(func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { p.run.cancel(context.Cause(ctx)) })
-		defer stop()
-		s := <-p.run.state
-		if s.paused {
+		paused, err := c.paused(ctx, p)
+		if paused {
 			c.out.send(&pgproto3.PortalSuspended{})
-			return nil
 		}
-		p.run.ended = true
-		c.portals.end(p)
-		return s.err
+		return err
 	})
+}
+
+// paused waits until the engine of a portal pauses, or ends.
+func (c *conn) paused(ctx context.Context, p *portal) (bool, error) {
+	if d := query.Span(c.effective()[statementTimeout]); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, query.TimedOut(d))
+		defer cancel()
+	}
+	run := p.run
+	stop := context.AfterFunc(ctx, func() { run.cancel(context.Cause(ctx)) })
+	defer stop()
+	s := <-run.state
+	if s.paused {
+		return true, nil
+	}
+	run.ended = true
+	c.portals.end(p)
+	c.changed(run.res)
+	return false, s.err
 }
 
 // sync ends a pipeline: what INSERTs left is sent, and outside of a block every portal is closed.

@@ -166,11 +166,30 @@ func (c *conn) describe(m *pgproto3.Describe) error {
 }
 
 func (c *conn) describeRows(p *prepared, binary []bool) {
-	if !p.returnsRows() {
+	cols := c.columns(p)
+	if cols == nil && !p.returnsRows() {
 		c.out.send(&pgproto3.NoData{})
 		return
 	}
-	c.out.send(rowDescription(p.Columns, binary))
+	c.out.send(rowDescription(cols, binary))
+}
+
+// columns are those of the rows that a statement gives: of a FETCH, those of its cursor, and of an EXECUTE those of what it names.
+func (c *conn) columns(p *prepared) []plan.Column {
+	if p.Statement == nil {
+		return p.Columns
+	}
+	switch t := p.Statement.Tree.(type) {
+	case *sql.Fetch:
+		if x := c.portals.named[t.Name]; x != nil && x.cursor && !t.Move {
+			return x.st.Columns
+		}
+	case *sql.Execute:
+		if x := c.statements.named[t.Name]; x != nil {
+			return x.Columns
+		}
+	}
+	return p.Columns
 }
 
 // closeNamed closes a statement or a portal; one that does not exist is no error.

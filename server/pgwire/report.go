@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage/schema"
 )
 
 // SQLSTATEs of conditions that exist on this wire only. All others come from the table of server/errcode.
@@ -101,6 +103,25 @@ func response(severity string, err error) *pgproto3.ErrorResponse {
 // notice is a warning or a note beside a result.
 func notice(severity, state, message, hint string) *pgproto3.NoticeResponse {
 	return &pgproto3.NoticeResponse{Severity: severity, SeverityUnlocalized: severity, Code: state, Message: clean(message), Hint: clean(hint)}
+}
+
+// footing is what the client was told of the snapshot of the last result.
+type footing struct {
+	told     bool
+	snapshot schema.SnapshotID
+	ms       int64
+}
+
+// reportFooting tells the client of the snapshot of a result and of its age, as far as they are not those that it knows.
+func (c *conn) reportFooting(id schema.SnapshotID, age time.Duration) {
+	f := footing{true, id, age.Milliseconds()}
+	if f.snapshot != c.footing.snapshot || !c.footing.told {
+		c.report("quipu.snapshot", id.String())
+	}
+	if f.ms != c.footing.ms || !c.footing.told {
+		c.report("quipu.staleness_ms", itoa(f.ms))
+	}
+	c.footing = f
 }
 
 // clean takes out the bytes that end a text on the wire.

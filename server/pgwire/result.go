@@ -3,7 +3,9 @@ package pgwire
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -20,11 +22,15 @@ type result struct {
 	cols     []plan.Column // what the client was told, if describe is false
 	binary   []bool        // by column; nil: all in text
 
+	cursor  bool // a FETCH completes it, not the end of the rows
+	held    bool // pause before the first row
+	skip    bool // count rows and send none: MOVE
 	begun   bool
 	max     int64 // rows until the next pause; 0 is no bound
 	rows    int64 // since the last one
 	pause   func() error
 	changed map[string]string // settings
+	local   map[string]string // settings, until the end of the block
 }
 
 // Columns opens the result.
@@ -56,13 +62,33 @@ func sameTypes(a, b []plan.Column) bool {
 
 // Row sends one row.
 func (r *result) Row(values []plan.Value) error {
-	if r.max > 0 && r.rows == r.max {
-		if err := r.pause(); err != nil {
+	if r.held {
+		if err := r.wait(); err != nil {
 			return err
 		}
-		r.rows = 0
 	}
 	r.rows++
+	if !r.skip {
+		if err := r.send(values); err != nil {
+			return err
+		}
+	}
+	if r.max > 0 && r.rows == r.max { // before the next row is computed, whose error belongs to the next piece
+		return r.wait()
+	}
+	return nil
+}
+
+// wait stands still until the next piece is asked for.
+func (r *result) wait() error {
+	if err := r.pause(); err != nil {
+		return err
+	}
+	r.held, r.rows = false, 0
+	return nil
+}
+
+func (r *result) send(values []plan.Value) error {
 	o := &r.c.out
 	at := len(o.buf)
 	buf := append(o.buf, 'D', 0, 0, 0, 0, 0, 0)
@@ -78,19 +104,24 @@ func (r *result) Row(values []plan.Value) error {
 // End closes the result with what is to be said beside it.
 func (r *result) End(e *query.End) error {
 	o := &r.c.out
-	r.changed = e.Settings
+	r.changed, r.local = e.Settings, e.Local
 	for _, n := range e.Notices {
 		state := "00000"
 		if n.Severity == "WARNING" {
 			state = stateWarning
 		}
-		o.send(notice(n.Severity, state, n.Message, n.Hint))
+		r.c.notify(notice(n.Severity, state, n.Message, n.Hint))
 	}
 	if e.Snapshot != nil {
-		r.c.report("quipu.snapshot", e.Snapshot.String())
-		r.c.report("quipu.staleness_ms", itoa(e.Age.Milliseconds()))
+		r.c.reportFooting(*e.Snapshot, e.Age)
 	}
-	o.send(&pgproto3.CommandComplete{CommandTag: []byte(e.Tag)})
+	tag := e.Tag
+	if r.pause != nil && strings.HasPrefix(tag, "SELECT ") {
+		tag = fmt.Sprintf("SELECT %d", r.rows) // of the last piece, as in PostgreSQL
+	}
+	if !r.cursor {
+		o.send(&pgproto3.CommandComplete{CommandTag: []byte(tag)})
+	}
 	return o.err
 }
 
@@ -110,7 +141,7 @@ func (c *conn) execute(st *query.Statement, args []plan.Value, res *result) erro
 	if c.block != nil && c.block.failed && !endsFailure(st.Tree) {
 		return errFailedBlock()
 	}
-	if _, more := st.Tree.(*sql.Insert); !more {
+	if _, more := c.tree(st).(*sql.Insert); !more {
 		if err := c.settle(); err != nil {
 			return err
 		}
@@ -131,8 +162,20 @@ func (c *conn) dispatch(ctx context.Context, st *query.Statement, args []plan.Va
 		return c.set(ctx, st, res)
 	case *sql.Discard:
 		return c.discard(t, res)
+	case *sql.Prepare:
+		return c.prepareNamed(ctx, st, t, res)
+	case *sql.Execute:
+		return c.executeNamed(ctx, st, t, res)
+	case *sql.Explain:
+		if x, ok := t.Statement.(*sql.Execute); ok {
+			return c.explainNamed(ctx, st, t, x, res)
+		}
 	case *sql.Deallocate:
 		return c.deallocate(t, res)
+	case *sql.Declare:
+		return c.declare(ctx, st, t, args, res)
+	case *sql.Fetch:
+		return c.fetch(ctx, t, res)
 	case *sql.Close:
 		return c.closeCursor(t, res)
 	case *sql.Unlisten:
@@ -140,7 +183,11 @@ func (c *conn) dispatch(ctx context.Context, st *query.Statement, args []plan.Va
 	case *sql.Copy:
 		return c.copy(ctx, st, t, res)
 	}
-	return c.engine(ctx, st, args, res)
+	if err := c.engine(ctx, st, args, res); err != nil {
+		return err
+	}
+	c.changed(res)
+	return nil
 }
 
 // engine runs a statement in the engine, within what a transaction block allows.

@@ -35,11 +35,16 @@ type Options struct {
 	TLS     *tls.Config // nil: connections are not encrypted
 	Version string      // of quipu, told to clients
 
+	// Node stands for the node in process ids, from 0 to NodeMax. Forward takes a cancel request that no connection here is meant by to
+	// the nodes of a number, and returns when ctx ends at the latest; nil: there are none.
+	Node    uint32
+	Forward func(ctx context.Context, node, process uint32, key []byte)
+
 	ConnectionsMax int           // default 100
 	StartTimeout   time.Duration // from accept to the end of authentication; default 10 s
 	IdleTimeout    time.Duration // without a message, outside of a transaction block; default 4 h
 	BlockTimeout   time.Duration // without a message inside one, and the life of the snapshot of a read-only one; default 60 s
-	WriteTimeout   time.Duration // of a client that does not read; default 30 s
+	WriteTimeout   time.Duration // of a client that does not read, and up to a quarter more; default 30 s
 	CommitTimeout  time.Duration // of sending rows to the shards, after which the outcome is unknown; default 30 s
 
 	Logger *slog.Logger // default: discard
@@ -84,6 +89,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Node > NodeMax {
+		return o, errors.New("pgwire: the number of a node is at most 2047")
 	}
 	return o, nil
 }
@@ -198,19 +206,24 @@ func (s *Server) admit(c *conn) error {
 		}
 	}
 	for {
-		s.lastID = s.lastID%processIDMax + 1
-		if _, used := s.conns[s.lastID]; !used {
+		s.lastID = s.lastID%connectionMax + 1
+		c.id = s.o.Node<<connectionBits | s.lastID
+		if _, used := s.conns[c.id]; !used {
 			break
 		}
 	}
-	c.id = s.lastID
 	s.conns[c.id] = c
 	delete(s.starting, c)
 	return nil
 }
 
-// processIDMax leaves the upper bits of a process id to the number of a node, for cancel requests that reach another one.
-const processIDMax = 1<<20 - 1
+// A process id is the number of the node and that of the connection, so that a cancel request finds its way from any node. It has 31 bits:
+// clients read it as a signed number.
+const (
+	connectionBits = 20
+	connectionMax  = 1<<connectionBits - 1
+	NodeMax        = 1<<11 - 1 // highest number of a node
+)
 
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
@@ -221,14 +234,30 @@ func (s *Server) leave(c *conn) {
 	}
 }
 
-// interrupt cancels what the connection with this process id and key runs. A wrong key is ignored, as the protocol wants it.
-func (s *Server) interrupt(id uint32, key []byte) {
+// Interrupt cancels what the connection with this process id and key runs, and is false if there is none. A wrong key is ignored, as the
+// protocol wants it.
+func (s *Server) Interrupt(id uint32, key []byte) bool {
 	s.mu.Lock()
 	c := s.conns[id]
 	s.mu.Unlock()
-	if c != nil && subtle.ConstantTimeCompare(c.key, key) == 1 {
-		c.interrupt(errUserCancel)
+	if c == nil || subtle.ConstantTimeCompare(c.key, key) != 1 {
+		return false
 	}
+	c.interrupt(errUserCancel)
+	return true
+}
+
+// forwardWait bounds how long a cancel request is on its way to another node. Clients wait for the end of its connection.
+const forwardWait = 2 * time.Second
+
+// interrupt is a cancel request, for a connection here or at another node.
+func (s *Server) interrupt(id uint32, key []byte) {
+	if s.Interrupt(id, key) || s.o.Forward == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.base, min(forwardWait, s.o.StartTimeout))
+	defer cancel()
+	s.o.Forward(ctx, id>>connectionBits, id, key)
 }
 
 // Shutdown lets statements in flight end until ctx does, ends every connection and waits for that.

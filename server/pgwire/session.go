@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,11 +19,15 @@ func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // effective are the settings that a statement runs with.
 func (c *conn) effective() map[string]string {
-	if c.block == nil || len(c.block.local) == 0 {
+	if c.block == nil || len(c.block.local) == 0 && !c.block.readOnly && !c.readOnlyByDefault() {
 		return c.settings
 	}
 	all := maps.Clone(c.settings)
 	maps.Copy(all, c.block.local)
+	delete(all, readOnlyDefault) // the block has its own mode, which is asked before the engine is
+	if c.block.readOnly {
+		all[transactionReadOnly] = "on"
+	}
 	return all
 }
 
@@ -36,39 +41,74 @@ func (c *conn) set(ctx context.Context, st *query.Statement, res *result) error 
 		switch was, had := c.initial[name]; {
 		case isSet && set.Local:
 			c.setLocal(name, value)
-			continue
 		case isSet:
-			c.settings[name] = value
+			c.keep(name, value)
 		case had:
-			c.settings[name] = was
+			c.keep(name, was)
 		default:
 			delete(c.settings, name)
+			c.kept(name)
 		}
-		if c.block != nil {
-			delete(c.block.local, name)
-		}
-		c.reportSetting(name)
 	}
 	return nil
 }
 
-func (c *conn) setLocal(name, value string) {
-	if c.block == nil {
-		c.warn(stateNoBlock, "SET LOCAL can only be used in transaction blocks")
+// changed keeps what a query has set by set_config.
+func (c *conn) changed(res *result) {
+	for name, value := range res.changed {
+		c.keep(name, value)
+	}
+	for name, value := range res.local {
+		c.setLocal(name, value)
+	}
+}
+
+// transactionReadOnly is of the block and not of the session.
+const transactionReadOnly = "transaction_read_only"
+
+func (c *conn) keep(name, value string) {
+	if name == transactionReadOnly {
+		c.setLocal(name, value)
 		return
 	}
-	if c.block.local == nil {
+	c.settings[name] = value
+	c.kept(name)
+}
+
+// kept ends what SET LOCAL had put in the place of a setting, and tells the client.
+func (c *conn) kept(name string) {
+	if c.block != nil {
+		delete(c.block.local, name)
+	}
+	c.reportSetting(name)
+}
+
+func (c *conn) setLocal(name, value string) {
+	switch {
+	case c.block == nil:
+		c.warn(stateNoBlock, "SET LOCAL can only be used in transaction blocks")
+		return
+	case name == transactionReadOnly:
+		c.block.readOnly = value == "on"
+		return
+	case c.block.local == nil:
 		c.block.local = map[string]string{}
 	}
 	c.block.local[name] = value
 }
+
+const readOnlyDefault = "default_transaction_read_only"
+
+// readOnlyByDefault says that blocks, and statements outside of one, may not change anything.
+func (c *conn) readOnlyByDefault() bool { return c.settings[readOnlyDefault] == "on" }
 
 // reportSetting tells the client of a setting that it follows.
 func (c *conn) reportSetting(name string) {
 	if shown, ok := reported[name]; ok {
 		value, set := c.settings[name]
 		if !set {
-			value = map[string]string{"client_encoding": "UTF8", "datestyle": "ISO, MDY", "timezone": "UTC", "standard_conforming_strings": "on"}[name]
+			value = map[string]string{"client_encoding": "UTF8", "datestyle": "ISO, MDY", "timezone": "UTC", "standard_conforming_strings": "on",
+				readOnlyDefault: "off"}[name]
 		}
 		c.report(shown, value)
 	}
@@ -83,9 +123,75 @@ func (c *conn) discard(t *sql.Discard, res *result) error {
 	}
 	c.portals.closeAll()
 	c.statements = statements{}
-	c.readOnlyBlocks = false
 	c.restore(maps.Clone(c.initial))
 	return res.done("DISCARD ALL")
+}
+
+// prepareNamed keeps a statement as a Parse of its name would.
+func (c *conn) prepareNamed(ctx context.Context, st *query.Statement, t *sql.Prepare, res *result) error {
+	if err := c.statements.room(t.Name, len(st.Text)); err != nil {
+		return err
+	}
+	p, err := c.s.o.Engine.PrepareNamed(ctx, st, c.request(nil))
+	if err != nil {
+		return err
+	}
+	c.statements.put(t.Name, &prepared{Prepared: p, oids: paramOIDs(nil, p.Params), text: len(st.Text)})
+	return res.done("PREPARE")
+}
+
+// executeNamed runs a statement that PREPARE, or a Parse, has named.
+func (c *conn) executeNamed(ctx context.Context, st *query.Statement, t *sql.Execute, res *result) error {
+	p, args, err := c.named(ctx, st, t)
+	if err != nil {
+		return err
+	}
+	return unplaced(c.dispatch(ctx, p, args, res))
+}
+
+// explainNamed is EXPLAIN EXECUTE.
+func (c *conn) explainNamed(ctx context.Context, st *query.Statement, x *sql.Explain, t *sql.Execute, res *result) error {
+	p, args, err := c.named(ctx, st, t)
+	if err != nil {
+		return err
+	}
+	return unplaced(c.dispatch(ctx, p.Explained(x), args, res))
+}
+
+// named finds the statement of an EXECUTE, with the values of its parameters.
+func (c *conn) named(ctx context.Context, st *query.Statement, t *sql.Execute) (*query.Statement, []plan.Value, error) {
+	p, err := c.statements.find(t.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Statement == nil {
+		return nil, nil, failure(stateUnknownStatement, "prepared statement %q is empty", t.Name)
+	}
+	args, err := c.s.o.Engine.Arguments(ctx, st, t, c.request(nil), p.Params)
+	return p.Statement, args, err
+}
+
+// tree is what a statement comes down to: of an EXECUTE, what it names.
+func (c *conn) tree(st *query.Statement) sql.Statement {
+	if x, ok := st.Tree.(*sql.Execute); ok {
+		if p := c.statements.named[x.Name]; p != nil && p.Statement != nil {
+			return p.Statement.Tree
+		}
+	}
+	return st.Tree
+}
+
+// unplaced takes from an error its place, which is one in the text of the PREPARE and not of the EXECUTE.
+func unplaced(err error) error {
+	if _, ok := errors.AsType[*wireError](err); ok || err == nil {
+		return err
+	}
+	e := *errcode.From(err)
+	if e.Position == 0 {
+		return err
+	}
+	e.Position = 0
+	return &e
 }
 
 func (c *conn) deallocate(t *sql.Deallocate, res *result) error {
@@ -98,17 +204,6 @@ func (c *conn) deallocate(t *sql.Deallocate, res *result) error {
 	}
 	c.statements.remove(t.Name)
 	return res.done("DEALLOCATE")
-}
-
-func (c *conn) closeCursor(t *sql.Close, res *result) error {
-	if t.Name == "" {
-		c.portals.closeNamed()
-		return res.done("CLOSE CURSOR ALL")
-	}
-	if !c.portals.close(t.Name) {
-		return failure(stateUnknownPortal, "cursor %q does not exist", t.Name)
-	}
-	return res.done("CLOSE CURSOR")
 }
 
 // checkDatabase refuses a database that is not there: the default one, and those that have tables.
@@ -154,8 +249,8 @@ func (c *conn) applyWishes() error {
 
 // cosmetic are settings that drivers send by themselves and that have one value here. Another one is no reason to turn a client away:
 // timestamps carry their offset, and the value in force is reported.
-var cosmetic = []string{"timezone", "datestyle", "intervalstyle", "lc_messages", "lc_monetary", "lc_numeric", "lc_time", "client_min_messages",
-	"geqo", "bytea_output", "default_transaction_isolation"}
+var cosmetic = []string{"timezone", "datestyle", "intervalstyle", "lc_messages", "lc_monetary", "lc_numeric", "lc_time", "extra_float_digits",
+	"geqo"}
 
 func (c *conn) applyWish(name, value string) error {
 	if name == "client_encoding" {

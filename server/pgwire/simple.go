@@ -5,8 +5,6 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/quipudb/quipu/query"
 )
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
@@ -18,7 +16,7 @@ func (c *conn) simple(text string) error {
 }
 
 func (c *conn) simpleAll(text string) error {
-	list, err := query.Parse(text)
+	list, err := c.s.o.Engine.Parse(text)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (c *conn) handshake() error {
 			askedGSS = true
 			_, err = c.net.Write([]byte{'N'})
 		case code == codeCancel:
-			if len(body) >= 12 { // code, process id, key
+			if len(body) >= 12 && len(body) <= 8+cancelKeyMax { // code, process id, key
 				c.s.interrupt(binary.BigEndian.Uint32(body[4:]), body[8:])
 			}
 			return errEnded
@@ -215,3 +215,6 @@ func (c *conn) introduce(version uint32, body []byte) error {
 }
 
 const databaseDefault = "quipu"
+
+// cancelKeyMax bounds the key of a cancel request, as protocol 3.2 does.
+const cancelKeyMax = 256

@@ -38,6 +38,8 @@ type world struct {
 	open    int                                             // snapshots that are not released
 }
 
+var oneShard = schema.EvenSlotMap(1)
+
 // epoch is the time of every world.
 var epoch = time.Date(2024, 5, 1, 12, 30, 0, 0, time.UTC)
 
@@ -71,7 +73,7 @@ func (w *world) serve() *Server {
 
 func (w *world) View(context.Context, bool) (plan.Catalog, error) { return w, nil }
 func (w *world) Shards() int                                      { return 1 }
-func (w *world) SlotMap() *schema.SlotMap                         { return schema.EvenSlotMap(1) }
+func (w *world) SlotMap() *schema.SlotMap                         { return oneShard }
 
 func (w *world) Table(name schema.Name) *schema.Table {
 	w.mu.Lock()
@@ -210,6 +212,12 @@ func (w *world) TruncateTable(ctx context.Context, principal string, name schema
 		return err
 	}
 	return w.CreateTable(ctx, principal, t, false)
+}
+
+func (w *world) DropWindows(_ context.Context, _ string, name schema.Name, before int64) error {
+	t := w.Table(name)
+	w.store.Update(func(tx *storage.Tx) { tx.Table(t.ID).DropWindows(before) })
+	return nil
 }
 
 // client is the other end of a connection.

@@ -65,7 +65,7 @@ type Options struct {
 	SilentMax   time.Duration // a node silent for longer is down. Default 15 s: three heartbeats
 	ReplaceWait time.Duration // a node down for longer is replaced. Default 10 min
 	SteadyMin   time.Duration // a node gets replicas when it has been steady for as long. Default 30 s
-	LeadMin     time.Duration // a leader is moved for balance when it has led for as long. Default 5 min
+	LeadMin     time.Duration // a leader is moved for balance when it has led for as long. Default 30 s
 	Fills       int           // replicas that catch up at one time over the whole cluster. Default 4
 }
 
@@ -78,7 +78,7 @@ func (o Options) complete() Options {
 	set(&o.SilentMax, 15*time.Second)
 	set(&o.ReplaceWait, 10*time.Minute)
 	set(&o.SteadyMin, 30*time.Second)
-	set(&o.LeadMin, 5*time.Minute)
+	set(&o.LeadMin, 30*time.Second)
 	if o.Voters == 0 {
 		o.Voters = 3
 	}

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -15,6 +14,8 @@ import (
 type Peers interface {
 	// Confirm asks a node, in an exchange that begins now, which term it knows of the group that it is a member of.
 	Confirm(ctx context.Context, node string, g transport.Group) (Vote, error)
+	// Last asks a node for the last entry of its log.
+	Last(ctx context.Context, node string, g transport.Group) (Last, error)
 }
 
 // Vote is a voter's word in a confirmation.
@@ -153,8 +154,10 @@ func (r *Replica) ask(term uint64) error {
 }
 
 // voters are the nodes whose majority decides.
-func (r *Replica) voters() (ids []string) {
-	for _, s := range r.servers() {
+func (r *Replica) voters() []string { return votersOf(raft.Configuration{Servers: r.servers()}) }
+
+func votersOf(c raft.Configuration) (ids []string) {
+	for _, s := range c.Servers {
 		if s.Suffrage == raft.Voter {
 			ids = append(ids, string(s.ID))
 		}
@@ -163,7 +166,16 @@ func (r *Replica) voters() (ids []string) {
 }
 
 // Alone says that this node is the group's only voter.
-func (r *Replica) Alone() bool { return slices.Equal(r.voters(), []string{r.o.NodeID}) }
+func (r *Replica) Alone() bool {
+	voters, self := 0, false
+	for _, s := range r.servers() {
+		if s.Suffrage == raft.Voter {
+			voters++
+			self = self || string(s.ID) == r.o.NodeID
+		}
+	}
+	return voters == 1 && self
+}
 
 // servers is the configuration that counts: the latest in the log.
 func (r *Replica) servers() []raft.Server { return r.raft.GetConfiguration().Configuration().Servers }

@@ -215,14 +215,24 @@ func (g *Gate) Reset() {
 	}
 }
 
-// sleepMin is the shortest wait worth a timer: a round on one node holds for microseconds and owes a pause of as much.
-const sleepMin = 100 * time.Microsecond
+// A round on one node holds for microseconds and owes a pause of as much: waits shorter than sleepMin are spent giving way to others. They
+// end in a timer after spinsMax turns, because the time of a simulation stands still while anybody runs.
+const (
+	sleepMin = 100 * time.Microsecond
+	spinsMax = 256
+)
 
 // sleep waits for d or the end of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d < sleepMin {
-		runtime.Gosched()
-		return ctx.Err()
+		until := time.Now().Add(d)
+		for range spinsMax {
+			runtime.Gosched()
+			if err := ctx.Err(); err != nil || !time.Now().Before(until) {
+				return err
+			}
+		}
+		d = max(0, time.Until(until))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

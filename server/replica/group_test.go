@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -46,17 +47,20 @@ func (ledger) Apply(tx *storage.Tx, e fsm.Entry) fsm.Result {
 type group struct {
 	t     *testing.T
 	net   *transporttest.Network
+	mu    sync.Mutex // held to add a host, and by others than the test to find one
 	hosts map[string]*host
 	dir   string
 	opts  Options // of every replica
 }
 
 type host struct {
-	id   string
-	mux  *transport.Mux
-	r    *Replica
-	now  func() time.Time
-	term atomic.Uint64 // what Confirm says instead of the replica's term, if not 0
+	id    string
+	mux   *transport.Mux
+	r     *Replica
+	live  atomic.Pointer[Replica] // r while it runs: for others, who ask at any time
+	ahead atomic.Int64            // of its clock before the right one, in nanoseconds
+	term  atomic.Uint64           // what Confirm says instead of the replica's term, if not 0
+	mute  atomic.Bool             // Confirm says nothing
 }
 
 // newGroup makes a group of one voter, a, on a network in memory.
@@ -72,10 +76,11 @@ func (h *host) confirm(from string, g *group) (Vote, error) {
 	if g.net.Alone(from) || g.net.Alone(h.id) {
 		return Vote{}, errors.New("no route")
 	}
-	if h.r == nil {
+	r := h.live.Load()
+	if r == nil {
 		return Vote{}, errors.New("not a member")
 	}
-	v := h.r.Vote()
+	v := r.Vote()
 	if term := h.term.Load(); term != 0 {
 		v.Term = term
 	}
@@ -87,20 +92,42 @@ type groupPeers struct {
 	from string
 }
 
-func (p groupPeers) Confirm(_ context.Context, node string, _ transport.Group) (Vote, error) {
+func (p groupPeers) Confirm(ctx context.Context, node string, _ transport.Group) (Vote, error) {
+	p.g.mu.Lock()
 	h := p.g.hosts[node]
+	p.g.mu.Unlock()
 	if h == nil {
 		return Vote{}, errors.New("no such node")
 	}
+	if h.mute.Load() {
+		<-ctx.Done()
+		return Vote{}, ctx.Err()
+	}
 	return h.confirm(p.from, p.g)
+}
+
+// Last asks another host as the membership service would.
+func (p groupPeers) Last(_ context.Context, node string, _ transport.Group) (Last, error) {
+	p.g.mu.Lock()
+	h := p.g.hosts[node]
+	p.g.mu.Unlock()
+	if h == nil || p.g.net.Alone(p.from) || p.g.net.Alone(node) {
+		return Last{}, errors.New("no route")
+	}
+	if r := h.live.Load(); r != nil {
+		return r.Last()
+	}
+	return Last{}, errors.New("not a member")
 }
 
 func (g *group) start(id string, bootstrap bool) *host {
 	g.t.Helper()
 	h := g.hosts[id]
 	if h == nil {
-		h = &host{id: id, now: time.Now}
+		h = &host{id: id}
+		g.mu.Lock()
 		g.hosts[id] = h
+		g.mu.Unlock()
 	}
 	ln, err := g.net.Listen(id)
 	if err != nil {
@@ -114,17 +141,19 @@ func (g *group) start(id string, bootstrap bool) *host {
 	o := g.opts
 	o.Group, o.Dir, o.NodeID, o.Bootstrap, o.Join = transport.Meta, filepath.Join(g.dir, id), id, bootstrap, !bootstrap
 	o.Machine, o.Transport, o.Peers = ledger{}, transport.NewRaft(layer, transport.RaftOptions{Timeout: time.Second}), groupPeers{g, id}
-	o.Now = func() time.Time { return h.now() }
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	o.Halt = func(err error) { g.t.Errorf("%s halts: %v", id, err) }
 	if h.r, err = Open(o); err != nil {
 		g.t.Fatal(err)
 	}
+	h.live.Store(h.r)
 	return h
 }
 
 func (g *group) stop(id string) {
 	g.t.Helper()
 	h := g.hosts[id]
+	h.live.Store(nil)
 	if err := errors.Join(h.r.Close(), h.mux.Close()); err != nil {
 		g.t.Fatal(err)
 	}
@@ -371,6 +400,39 @@ func TestLearnersConfirmNothing(t *testing.T) {
 	})
 }
 
+// A leader begins by comparing clocks. A voter that is gone without a word must not hold up everybody who waits for it.
+func TestClocksOfAMajorityAreEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, Options{})
+		defer g.stopAll()
+		g.grow("a", "b", "c")
+		a, b := g.hosts["a"], g.hosts["b"]
+		g.hosts["c"].mute.Store(true)
+		b.ahead.Store(int64(-time.Hour))
+		began := time.Now()
+		a.r.compareClocks(t.Context())
+		if took := time.Since(began); took > 0 {
+			t.Errorf("waited %v for a voter that says nothing", took)
+		}
+		if ahead := time.Since(time.UnixMilli(a.r.Stamp())); ahead < 59*time.Minute {
+			t.Errorf("of two clocks the earlier one counts, but the stamp is %v behind the later one", ahead)
+		}
+		g.hosts["c"].mute.Store(false)
+		a.r.compareClocks(t.Context())
+		synctest.Wait()
+		if ahead := time.Since(time.UnixMilli(a.r.Stamp())); ahead > time.Minute {
+			t.Errorf("of three clocks the middle one counts, but the stamp is %v behind it", ahead)
+		}
+		b.mute.Store(true)
+		g.hosts["c"].mute.Store(true)
+		began = time.Now()
+		a.r.compareClocks(t.Context())
+		if took := time.Since(began); took != 500*time.Millisecond {
+			t.Errorf("waited %v for voters of which none says anything", took)
+		}
+	})
+}
+
 func TestVoterOfALaterTermRefutesTheLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, Options{})
@@ -420,7 +482,7 @@ func TestWrongClockOfTheLeaderMovesLittle(t *testing.T) {
 		defer g.stopAll()
 		g.grow("a", "b", "c")
 		wrong := g.hosts["b"]
-		wrong.now = func() time.Time { return time.Now().Add(48 * time.Hour) }
+		wrong.ahead.Store(int64(48 * time.Hour))
 		if err := g.hosts["a"].r.Transfer("b"); err != nil {
 			t.Fatal(err)
 		}
@@ -429,13 +491,39 @@ func TestWrongClockOfTheLeaderMovesLittle(t *testing.T) {
 			t.Errorf("the leader stamps %d ms ahead, at most %d are allowed", ahead, aheadMax)
 		}
 		slow := g.hosts["c"]
-		slow.now = func() time.Time { return time.Now().Add(-48 * time.Hour) }
+		slow.ahead.Store(int64(-48 * time.Hour))
 		if err := wrong.r.Transfer("c"); err != nil {
 			t.Fatal(err)
 		}
 		g.waitLeader("c")
 		if behind := time.Now().UnixMilli() - slow.r.Stamp(); behind < 47*3_600_000 {
 			t.Errorf("a slow clock was moved: %d ms behind", behind)
+		}
+	})
+}
+
+// A clock that jumps while its node leads moves log time no further, before the clocks are compared again and after.
+func TestClockThatJumpsMovesLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, Options{})
+		defer g.stopAll()
+		g.grow("a", "b", "c")
+		a := g.hosts["a"]
+		a.r.compareClocks(t.Context())
+		synctest.Wait()
+		a.ahead.Store(int64(time.Hour))
+		if ahead := a.r.Stamp() - time.Now().UnixMilli(); ahead > aheadMax {
+			t.Errorf("the leader stamps %d ms ahead at once, at most %d are allowed", ahead, aheadMax)
+		}
+		a.r.compareClocks(t.Context())
+		synctest.Wait()
+		if ahead := a.r.Stamp() - time.Now().UnixMilli(); ahead > aheadMax {
+			t.Errorf("the leader stamps %d ms ahead, at most %d are allowed", ahead, aheadMax)
+		}
+		a.ahead.Store(0)
+		time.Sleep(time.Minute)
+		if behind := time.Now().UnixMilli() - a.r.Stamp(); behind > 0 {
+			t.Errorf("the leader stamps %d ms behind a clock that is right", behind)
 		}
 	})
 }

@@ -3,8 +3,6 @@ package replica
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -28,6 +26,9 @@ func (r *Replica) config() *raft.Config {
 	c.ShutdownOnRemove = false
 	c.NotifyCh = r.notify
 	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 10*time.Second, thresholdMax, trailingFirst
+	if r.o.LogKeep != 0 {
+		c.SnapshotThreshold, c.TrailingLogs = max(1, r.o.LogKeep/4), r.o.LogKeep
+	}
 	c.Logger = hclog.New(&hclog.LoggerOptions{Name: r.o.Group.String(), Level: hclog.Warn, Output: lines{r.log}, DisableTime: true})
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = r.o.Timeout, r.o.Timeout, r.o.Timeout/2
 	return c
@@ -64,7 +65,7 @@ func (r *Replica) watchLeadership() {
 func (r *Replica) begin() {
 	r.compareClocks(r.life)
 	r.since.Store(r.o.Now().UnixMilli())
-	if err := r.startTerm(); err != nil {
+	if _, _, err := r.apply(&command.TermStart{}); err != nil {
 		r.log.Warn("the first command of the term failed", "err", err)
 		return
 	}
@@ -81,28 +82,7 @@ func (r *Replica) begin() {
 	r.log.Info("leading", "term", r.raft.CurrentTerm(), "index", r.raft.LastIndex())
 }
 
-// startTerm proposes the first command of a term. Raft refuses it while leadership is being handed over, which may never end: a transfer
-// that was under way when this replica lost leadership can leave it so for good (hashicorp/raft#696). Only a new start mends that.
-func (r *Replica) startTerm() error {
-	var err error
-	for began := r.o.Now(); r.life.Err() == nil; {
-		if _, _, err = r.apply(&command.TermStart{}); !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
-			return err
-		}
-		if r.o.Now().Sub(began) > transferTimeouts*r.o.Timeout {
-			r.halt(fmt.Errorf("this replica leads and cannot propose, because a transfer of leadership does not end: %w", err))
-			return err
-		}
-		if err := sleep(r.life, r.o.Timeout/10); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
 const (
-	transferTimeouts = 3 // that a transfer may take before it counts as stuck
-
 	trailingBytes = 256 << 20 // of log that stays behind a compaction, for followers that lag
 	trailingMin   = 1024      // entries
 	trailingFirst = 10240     // until the mean size of an entry is known
@@ -128,7 +108,7 @@ func (r *Replica) tend() {
 
 func (r *Replica) sizeLog() {
 	entries := r.entries.Load()
-	if entries < 64 {
+	if entries < 64 || r.o.LogKeep != 0 {
 		return
 	}
 	mean := max(1, r.bytes.Load()/entries)

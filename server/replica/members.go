@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -78,20 +77,6 @@ func (r *Replica) Remove(node string) error {
 	return r.change(r.raft.RemoveServer(raft.ServerID(node), 0, changeTimeout))
 }
 
-// Transfer asks a voter to lead. It returns when this replica does not lead any more, or when it goes on to.
-func (r *Replica) Transfer(node string) error {
-	if node == r.o.NodeID {
-		return nil
-	}
-	if err := r.leads(); err != nil {
-		return err
-	}
-	if err := r.raft.LeadershipTransferToServer(raft.ServerID(node), raft.ServerAddress(node)).Error(); err != nil {
-		return fmt.Errorf("group %s: transfer to %s: %w", r.o.Group, node, err)
-	}
-	return nil
-}
-
 func (r *Replica) leads() error {
 	_, err := r.Leading()
 	return err
@@ -109,17 +94,6 @@ func (r *Replica) change(f raft.IndexFuture) error {
 func (r *Replica) Leader() string {
 	_, id := r.raft.LeaderWithID()
 	return string(id)
-}
-
-// HandOver gives leadership away if this replica leads and another voter can.
-func (r *Replica) HandOver() error {
-	if r.Alone() || r.raft.State() != raft.Leader {
-		return nil
-	}
-	if err := r.raft.LeadershipTransfer().Error(); err != nil {
-		return fmt.Errorf("group %s: hand over: %w", r.o.Group, err)
-	}
-	return nil
 }
 
 // Group is the group that this is a replica of.

@@ -18,7 +18,7 @@ type Pending struct {
 	waits    bool // is in p.waiting
 	attached bool // shares the attempt of an equal part that was on its way
 	attempt  *attempt
-	first    attempt // where attempt points as long as the part travels in its own
+	first    attempt // the first that is the part's own
 	prep     *prep
 }
 
@@ -29,6 +29,17 @@ type attempt struct {
 	err  error
 }
 
+// begin is a new attempt of the part's own. The place for the first one is not used again: who shares that attempt may still have to look at how it
+// ended.
+func (pd *Pending) begin() *attempt {
+	a := &pd.first
+	if a.done != nil {
+		a = new(attempt)
+	}
+	a.done = make(chan struct{})
+	return a
+}
+
 // Wait gives the part's answer. An error that is not an *errcode.Error of the shard's machine leaves the outcome unknown: the
 // part may be sent again under the same stamp.
 func (pd *Pending) Wait(ctx context.Context) (Outcome, error) {
@@ -37,8 +48,12 @@ func (pd *Pending) Wait(ctx context.Context) (Outcome, error) {
 		select {
 		case <-pd.attempt.done:
 		case <-ctx.Done():
-			pd.abandon()
-			return Outcome{}, ctx.Err()
+			select {
+			case <-pd.attempt.done: // both: the answer is worth more, and a part that never came to a proposer has nothing to leave
+			default:
+				pd.abandon()
+				return Outcome{}, ctx.Err()
+			}
 		}
 		if out, ok := pd.Counted(); ok {
 			return out, nil

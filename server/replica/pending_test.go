@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -63,4 +65,16 @@ func countsOf(t *testing.T, add *command.Add, applied ...string) (out []cellCoun
 	}
 	slices.SortFunc(out, func(a, b cellCount) int { return strings.Compare(a.value, b.value) })
 	return out
+}
+
+// A part that was refused before it came to a proposer has its answer: a caller whose time is up gets it, or the end of his time.
+func TestRefusedPartHasNoProposerToLeave(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused := errors.New("no leader is known")
+	for range 100 { // a select takes either of two that are ready
+		if _, err := Refused(refused).Wait(ctx); !errors.Is(err, refused) {
+			t.Fatalf("got %v", err)
+		}
+	}
 }

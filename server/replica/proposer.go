@@ -184,8 +184,7 @@ func (p *Proposer) enqueue(pd *Pending) {
 	}
 	pd.attached = false
 	pd.alone = pd.alone || p.isUnruly(key)
-	pd.first = attempt{done: make(chan struct{})}
-	pd.attempt = &pd.first
+	pd.attempt = pd.begin()
 	p.live[key] = pd // before it is gathered, which may settle it at once
 	if len(p.waiting) == 0 && p.gather(pd) {
 		p.kick()

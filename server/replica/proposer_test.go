@@ -494,6 +494,46 @@ func TestRememberedPartIsAnsweredWithoutAnEntry(t *testing.T) {
 	})
 }
 
+// TestTwinOfAPartThatGoesAgainIsNotAcknowledged holds that who shares an attempt that ended in a refusal of the whole entry sees that end, also when
+// the part whose attempt it was is under way again: what is on its way is not counted yet.
+func TestTwinOfAPartThatGoesAgainIsNotAcknowledged(t *testing.T) {
+	play(t, func(t *testing.T, s *fakeShard) {
+		s.propose(onePart(9, 1), onePart(9, 2))
+		first, twin := s.p.Propose(onePart(1, 3)), s.p.Propose(onePart(1, 3))
+		other := waiting(s.p.Propose(onePart(1, 4)), t.Context())
+		s.entries[0].finish(Verdict{})
+		s.want([]uint64{1}, []uint64{2}, []uint64{3, 4})
+		below := errcode.New(errcode.BelowZero, "below zero")
+		ended := twin.Done()
+		s.entries[2].resp = []Verdict{{Apart: true, Err: below, Data: true}, {Apart: true}}
+		close(s.entries[2].done)
+		<-ended
+		a := waiting(first, t.Context()) // and goes again
+		synctest.Wait()
+		if out, ok := twin.Counted(); ok {
+			t.Errorf("the twin is acknowledged: %+v", out)
+		}
+		b := waiting(twin, t.Context())
+		s.entries[1].finish(Verdict{})
+		for i := 3; i < 5; i++ {
+			synctest.Wait()
+			if e := s.entries[i]; e.add.Parts[0].Seq == 3 {
+				e.finish(Verdict{Apart: true, Err: below, Data: true})
+			} else {
+				e.finish(Verdict{})
+			}
+		}
+		for _, c := range []chan answer{a, b} {
+			if r := <-c; !errors.Is(r.err, below) {
+				t.Errorf("the part at fault: %+v", r)
+			}
+		}
+		if r := <-other; r.err != nil {
+			t.Errorf("its neighbour: %+v", r)
+		}
+	})
+}
+
 func TestWaiterThatLeavesHandsThePartToItsTwin(t *testing.T) {
 	play(t, func(t *testing.T, s *fakeShard) {
 		s.propose(onePart(9, 1), onePart(9, 2))

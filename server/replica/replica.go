@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +29,7 @@ import (
 type Options struct {
 	Group     transport.Group
 	Dir       string
+	On        Disk // that has Dir; Files if nil
 	NodeID    string
 	Bootstrap bool // an empty directory becomes a group with this node as its only voter
 	Join      bool // an empty directory waits for the group's leader to add this node; with neither it is refused
@@ -37,6 +37,7 @@ type Options struct {
 	LogTime   func() int64 // of the machine as applied, Unix milliseconds
 	Transport raft.Transport
 	Peers     Peers // needed by a group of more than one voter
+	Quiet     bool  // learners hear of news, and else three times in a timeout only: for a group with very many
 
 	Memory    *storage.Memory
 	Cache     *pebble.Cache
@@ -44,6 +45,7 @@ type Options struct {
 
 	Timeout       time.Duration    // without a heartbeat before an election; 1 s if zero
 	CommitTimeout time.Duration    // 5 ms if zero
+	LogKeep       uint64           // entries that stay behind a compaction; about 256 MiB of them if zero
 	Stuck         func()           // called when states are installed here again and again and the log does not go on
 	Led           func(*Replica)   // called when this replica has begun to lead, perhaps before Open returns
 	Disk          func() error     // why nothing may be written now (DISK_FULL), or nil; answers from memory
@@ -54,14 +56,19 @@ type Options struct {
 
 // Replica is a member of a group. Close it.
 type Replica struct {
-	o       Options
-	log     *slog.Logger
-	raftlog *raftlog.Log
-	store   *storage.Store
-	raft    *raft.Raft
-	gate    *Gate
-	bytes   atomic.Uint64 // of entries proposed here
-	entries atomic.Uint64
+	o        Options
+	opened   time.Time
+	log      *slog.Logger
+	raftlog  Log
+	store    *storage.Store
+	closed   bool // log and state are; Open and Close own it
+	raft     *raft.Raft
+	link     *link
+	handing  atomic.Bool // leadership is on its way to another voter: nothing is proposed
+	succeeds atomic.Bool // the leader's process has ended, and this voter waits for its turn to stand for election
+	gate     *Gate
+	bytes    atomic.Uint64 // of entries proposed here
+	entries  atomic.Uint64
 
 	clocks clocks
 
@@ -95,10 +102,10 @@ func Open(o Options) (_ *Replica, err error) {
 	if o.CommitTimeout == 0 {
 		o.CommitTimeout = 5 * time.Millisecond
 	}
-	r := &Replica{o: o, log: o.Logger.With("group", o.Group.String()), notify: make(chan bool, 16), led: make(chan struct{}), down: make(chan struct{})}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
+	if o.On == nil {
+		o.On = Files{}
 	}
+	r := &Replica{o: o, opened: time.Now(), log: o.Logger.With("group", o.Group.String()), notify: make(chan bool, 16), led: make(chan struct{}), down: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("group %s: %w", o.Group, err), r.closeStores())
@@ -107,10 +114,10 @@ func Open(o Options) (_ *Replica, err error) {
 			}
 		}
 	}()
-	if r.raftlog, err = raftlog.Open(o.Dir, raftlog.Options{Halt: r.halt}); err != nil {
+	if r.raftlog, err = o.On.OpenLog(o.Dir, raftlog.Options{Halt: r.halt}); err != nil {
 		return nil, err
 	}
-	r.store, err = storage.Open(storage.Options{Dir: o.Dir, Memory: o.Memory, Cache: o.Cache, FileCache: o.FileCache, Logger: r.log, Halt: r.halt})
+	r.store, err = storage.Open(storage.Options{Dir: o.Dir, FS: o.On.FS(), Memory: o.Memory, Cache: o.Cache, FileCache: o.FileCache, Logger: r.log, Halt: r.halt})
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +129,7 @@ func Open(o Options) (_ *Replica, err error) {
 		r.stop()
 		return nil, err
 	}
+	r.wg.Go(r.link.run)
 	r.wg.Go(r.watchLeadership)
 	r.wg.Go(r.tend)
 	if err = r.electAlone(); err != nil {
@@ -166,11 +174,10 @@ func (r *Replica) reconcile() error {
 
 // replaceLog begins the log anew. Only for a group that never had an entry.
 func (r *Replica) replaceLog() (err error) {
-	path := r.raftlog.Path()
-	if err := errors.Join(r.raftlog.Close(), os.Remove(path)); err != nil {
+	if err := errors.Join(r.raftlog.Close(), r.o.On.RemoveLog(r.o.Dir)); err != nil {
 		return err
 	}
-	r.raftlog, err = raftlog.Open(r.o.Dir, raftlog.Options{Halt: r.halt})
+	r.raftlog, err = r.o.On.OpenLog(r.o.Dir, raftlog.Options{Halt: r.halt})
 	return err
 }
 
@@ -189,8 +196,15 @@ func (r *Replica) startRaft() error {
 			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
-	if r.raft, err = raft.NewRaft(conf, &installs{Bridge: bridge, r: r}, r.raftlog, r.raftlog, snapshots, r.o.Transport); err != nil {
+	if r.link, err = newLink(r, r.o.Quiet); err != nil {
+		return err
+	}
+	if r.raft, err = raft.NewRaft(conf, &installs{Bridge: bridge, r: r}, r.raftlog, stable{r.raftlog}, snapshots, r.link); err != nil {
 		return fmt.Errorf("start raft: %w", err)
+	}
+	r.link.raft.Store(r.raft)
+	if failed := r.halted.Load(); failed != nil { // while raft kept its term
+		return errors.Join(*failed, r.raft.Shutdown().Error())
 	}
 	r.gate = NewGate(r.raft.CommitIndex, r.Leading)
 	if members := r.Members(); len(members) > 0 {
@@ -210,12 +224,17 @@ func (r *Replica) electAlone() error {
 	if !r.Alone() {
 		return nil
 	}
-	id := raft.ServerID(r.o.NodeID)
-	var done raft.TimeoutNowResponse
-	if err := r.o.Transport.TimeoutNow(id, raft.ServerAddress(id), &raft.TimeoutNowRequest{RPCHeader: r.header()}, &done); err != nil {
+	if err := r.stand(); err != nil {
 		return fmt.Errorf("election: %w", err)
 	}
 	return nil
+}
+
+// stand makes this voter stand for election at once, and the others answer although they may know a leader.
+func (r *Replica) stand() error {
+	id := raft.ServerID(r.o.NodeID)
+	var done raft.TimeoutNowResponse
+	return r.o.Transport.TimeoutNow(id, raft.ServerAddress(id), &raft.TimeoutNowRequest{RPCHeader: r.header()}, &done)
 }
 
 // header is what raft puts into its own messages.
@@ -246,7 +265,13 @@ func (r *Replica) Close() error {
 	return errors.Join(err, r.closeStores())
 }
 
+// closeStores closes log and state once. They stay where they are: who has found the replica a moment ago still asks them, and is told that they
+// are closed.
 func (r *Replica) closeStores() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
 	var errs []error
 	if r.store != nil {
 		errs = append(errs, r.store.Close())
@@ -254,7 +279,6 @@ func (r *Replica) closeStores() error {
 	if r.raftlog != nil {
 		errs = append(errs, r.raftlog.Close())
 	}
-	r.store, r.raftlog = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -313,6 +337,9 @@ func (r *Replica) Snapshot(ctx context.Context, index uint64) (*storage.Snapshot
 func (r *Replica) Admit() error {
 	if _, err := r.Leading(); err != nil {
 		return err
+	}
+	if r.handing.Load() {
+		return errcode.New(errcode.NotLeader, "the leadership of group %s is being handed over", r.o.Group).After(20 * time.Millisecond)
 	}
 	if r.o.Disk != nil {
 		return r.o.Disk()
@@ -385,7 +412,7 @@ func (r *Replica) Apply(data []byte) Future {
 // outcome turns an error of raft into one for users. Only a refusal before the log is touched says that nothing happened.
 func outcome(err error) error {
 	switch {
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+	case errors.Is(err, raft.ErrNotLeader):
 		return errcode.New(errcode.NotLeader, "this node does not lead the group any more: %w", err)
 	case errors.Is(err, raft.ErrRaftShutdown):
 		return errcode.New(errcode.Closing, "the node is stopping; whether the change took effect is not known: %w", err)

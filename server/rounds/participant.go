@@ -59,6 +59,15 @@ type Participant interface {
 	Abort(round replica.Round, shards []schema.ShardID)
 	// Read is a snapshot of one shard alone that holds everything acknowledged before the call. It has passed the gate.
 	Read(ctx context.Context, shard schema.ShardID) (Snapshot, error)
+	// Peek is a snapshot of one shard at or above index, at a replica that need not lead, and how old it may be. It promises nothing
+	// else: it may hold what is not acknowledged yet.
+	Peek(ctx context.Context, shard schema.ShardID, index uint64) (Snapshot, State, error)
+}
+
+// State is how far the replica has come that a snapshot was taken at.
+type State struct {
+	replica.Fresh
+	Rate float64 // observations a second that it has counted, at the most within the last hour
 }
 
 // Leader is the leader of a shard on this node.
@@ -68,6 +77,7 @@ type Leader interface {
 	Commit(ctx context.Context, round replica.Round, term uint64) error
 	Abort(round replica.Round)
 	Read(ctx context.Context) (*storage.Snapshot, error)
+	Peek(ctx context.Context, index uint64) (*storage.Snapshot, State, error)
 }
 
 // Local is the Participant of this node. Its shards are asked side by side: one that waits, for the end of a pause, for an entry or for
@@ -154,6 +164,19 @@ func (l *Local) Read(ctx context.Context, id schema.ShardID) (Snapshot, error) {
 		return nil, err
 	}
 	return Here{snap}, nil
+}
+
+// Peek takes a snapshot of a shard as it is here.
+func (l *Local) Peek(ctx context.Context, id schema.ShardID, index uint64) (Snapshot, State, error) {
+	s, err := l.Shard(id)
+	if err != nil {
+		return nil, State{}, err
+	}
+	snap, state, err := s.Peek(ctx, index)
+	if err != nil {
+		return nil, State{}, err
+	}
+	return Here{snap}, state, nil
 }
 
 // Leaders finds shards in a map.

@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,12 @@ type Options struct {
 	Leader func(schema.ShardID) (Participant, error)
 	// Left is told of a shard that has left a round, and why; nil if nobody wants to know.
 	Left func(schema.ShardID, error)
+	// Serve chooses the replica of a shard that is to open the snapshot instead of its leader, or nil. One that does not reach the
+	// promised index within ReplicaWait is told of to Missed, and the leader opens the snapshot. Serve is nil if leaders serve alone.
+	Serve  func(schema.ShardID) Participant
+	Missed func(schema.ShardID, Participant)
+	// ReplicaWait is how long a round waits for replicas that lag; 3 ms if zero.
+	ReplicaWait time.Duration
 	// Silence is how long a shard may take to answer before it leaves the round; 250 ms if zero.
 	Silence time.Duration
 }
@@ -53,6 +60,9 @@ func New(o Options) *Sequencer {
 	if o.Silence == 0 {
 		o.Silence = 250 * time.Millisecond
 	}
+	if o.ReplicaWait == 0 {
+		o.ReplicaWait = 3 * time.Millisecond
+	}
 	return &Sequencer{o: o, busy: map[schema.ShardID]bool{}, changed: make(chan struct{})}
 }
 
@@ -60,6 +70,7 @@ func New(o Options) *Sequencer {
 type Cut struct {
 	Round     replica.Round // zero for a cut of one shard, which needs no round
 	Taken     time.Time
+	Steps     [3]time.Duration // that the round took: prepare, open, commit
 	Snapshots map[schema.ShardID]Snapshot
 
 	release func()
@@ -90,7 +101,9 @@ const triesMax = 2
 
 // Take reads the shards named, all of them at one instant.
 func (s *Sequencer) Take(ctx context.Context, shards []schema.ShardID) (*Cut, error) {
-	shards = slices.Compact(slices.Sorted(slices.Values(shards)))
+	if len(shards) > 1 {
+		shards = slices.Compact(slices.Sorted(slices.Values(shards)))
+	}
 	if len(shards) == 1 {
 		return s.single(ctx, shards[0])
 	}
@@ -200,10 +213,13 @@ func (s *Sequencer) run(ctx context.Context, number uint64, reads []*read) {
 func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*read) (left []*read) {
 	h := &holds{s: s, round: round, who: map[schema.ShardID]Participant{}, holds: map[schema.ShardID]Hold{},
 		snapshots: map[schema.ShardID]*counted{}, failed: map[schema.ShardID]error{}}
+	began := time.Now()
 	h.prepare(ctx, reads)
+	prepared := time.Now()
 	h.open(ctx, reads)
 	taken := time.Now()
 	h.commit(ctx, reads)
+	steps := [3]time.Duration{prepared.Sub(began), taken.Sub(prepared), time.Since(taken)}
 	for _, r := range reads {
 		if err := h.verdict(r); err != nil {
 			r.err = err
@@ -211,7 +227,7 @@ func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*rea
 			continue
 		}
 		cut := h.cut(r)
-		cut.Taken = taken
+		cut.Taken, cut.Steps = taken, steps
 		s.deliver(r, cut)
 	}
 	h.drop()
@@ -249,7 +265,7 @@ func (s *Sequencer) end(reads, left []*read, err error) {
 			again = append(again, r)
 			continue
 		}
-		r.err = errcode.New(errcode.Unavailable, "no snapshot of the shards could be taken: %w", r.err).After(50 * time.Millisecond)
+		r.err = errcode.New(errcode.Unavailable, "no snapshot could be taken: %w", r.err).After(50 * time.Millisecond)
 		close(r.done)
 	}
 	s.waiting = append(again, s.waiting...)
@@ -284,9 +300,9 @@ func (h *holds) needed(reads []*read) map[Participant][]schema.ShardID {
 	return out
 }
 
-// ask calls one for each participant, side by side, and waits for all. Each has until the silence ends.
-func (h *holds) ask(ctx context.Context, shards map[Participant][]schema.ShardID, one func(context.Context, Participant, []schema.ShardID) (keep func())) {
-	ctx, cancel := context.WithTimeout(ctx, h.s.o.Silence)
+// ask calls one for each participant, side by side, and waits for all. Each has as long as it may be silent.
+func (h *holds) ask(ctx context.Context, silence time.Duration, shards map[Participant][]schema.ShardID, one func(context.Context, Participant, []schema.ShardID) (keep func())) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	keeps := make(chan func(), len(shards))
 	var wg sync.WaitGroup
@@ -332,7 +348,7 @@ func (h *holds) prepare(ctx context.Context, reads []*read) {
 			h.who[id] = p
 		}
 	}
-	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+	h.ask(ctx, h.s.o.Silence, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
 		answers := p.Prepare(ctx, h.round, ids)
 		return func() {
 			for i, id := range ids {
@@ -373,9 +389,20 @@ func (h *holds) of(ids []schema.ShardID) []Hold {
 	return out
 }
 
-// open opens one snapshot a shard, which the reads of the round share.
+// open opens one snapshot a shard, which the reads of the round share: at a replica if one is chosen and is there in time, else at the
+// leader. Whoever opens it, it lies at or above the promise, and holds nothing that was not committed before COMMIT.
 func (h *holds) open(ctx context.Context, reads []*read) {
-	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+	if h.s.o.Serve != nil {
+		h.openAtReplicas(ctx, reads)
+	}
+	rest := h.needed(reads)
+	for p, ids := range rest {
+		ids = slices.DeleteFunc(ids, func(id schema.ShardID) bool { return h.snapshots[id] != nil })
+		if rest[p] = ids; len(ids) == 0 {
+			delete(rest, p)
+		}
+	}
+	h.ask(ctx, h.s.o.Silence, rest, func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
 		answers := p.Open(ctx, h.round, h.of(ids))
 		return func() {
 			for i, id := range ids {
@@ -390,9 +417,33 @@ func (h *holds) open(ctx context.Context, reads []*read) {
 	h.abort(reads)
 }
 
+// openAtReplicas asks the chosen replicas, for a moment. What they do not give is left to the leaders.
+func (h *holds) openAtReplicas(ctx context.Context, reads []*read) {
+	chosen := map[Participant][]schema.ShardID{}
+	for leader, ids := range h.needed(reads) {
+		for _, id := range ids {
+			if p := h.s.o.Serve(id); p != nil && p != leader {
+				chosen[p] = append(chosen[p], id)
+			}
+		}
+	}
+	h.ask(ctx, h.s.o.ReplicaWait, chosen, func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+		answers := p.Open(ctx, h.round, h.of(ids))
+		return func() {
+			for i, id := range ids {
+				if answers[i].Err == nil {
+					h.snapshots[id] = newCounted(answers[i].Snapshot)
+				} else if h.s.o.Missed != nil {
+					h.s.o.Missed(id, p)
+				}
+			}
+		}
+	})
+}
+
 // commit lets every gate go, after all snapshots of the round are open.
 func (h *holds) commit(ctx context.Context, reads []*read) {
-	h.ask(ctx, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
+	h.ask(ctx, h.s.o.Silence, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
 		answers := p.Commit(ctx, h.round, h.of(ids))
 		return func() {
 			for i, id := range ids {
@@ -405,14 +456,38 @@ func (h *holds) commit(ctx context.Context, reads []*read) {
 	h.abort(reads)
 }
 
-// verdict is why a read cannot have its cut, or nil.
+// verdict is why a read cannot have its cut, or nil. It names every shard that is at fault.
 func (h *holds) verdict(r *read) error {
+	var at []schema.ShardID
 	for _, id := range r.shards {
-		if err := h.failed[id]; err != nil {
-			return fmt.Errorf("shard %d: %w", id, err)
+		if h.failed[id] != nil {
+			at = append(at, id)
 		}
 	}
-	return nil
+	if len(at) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", Names(at), h.failed[at[0]])
+}
+
+// Names are shards as errors name them: "shard 3", or "shards 3, 5 and 6".
+func Names(shards []schema.ShardID) string {
+	if len(shards) == 1 {
+		return fmt.Sprintf("shard %d", shards[0])
+	}
+	var b strings.Builder
+	b.WriteString("shards")
+	for i, id := range shards {
+		switch {
+		case i == 0:
+			fmt.Fprintf(&b, " %d", id)
+		case i == len(shards)-1:
+			fmt.Fprintf(&b, " and %d", id)
+		default:
+			fmt.Fprintf(&b, ", %d", id)
+		}
+	}
+	return b.String()
 }
 
 // cut gives a read its share of the snapshots.

@@ -97,6 +97,13 @@ func (p *fakePart) Read(context.Context) (*storage.Snapshot, error) {
 	return p.snapshot()
 }
 
+func (p *fakePart) Peek(context.Context, uint64) (*storage.Snapshot, State, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, err := p.snapshot()
+	return s, State{}, err
+}
+
 type cluster struct {
 	t     *testing.T
 	parts []*fakePart
@@ -472,4 +479,58 @@ func (m *messages) Open(ctx context.Context, r replica.Round, holds []Hold) []Op
 func (m *messages) Commit(ctx context.Context, r replica.Round, holds []Hold) []error {
 	m.n[2]++
 	return m.Participant.Commit(ctx, r, holds)
+}
+
+// TestReplicaServesWhereItIsInTime holds that the replica that is chosen opens the snapshot of its shard, and that the leader does where the
+// replica is not there within the time for it, which is told.
+func TestReplicaServesWhereItIsInTime(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, replicas := newCluster(t, 3), newCluster(t, 3)
+			c.s.o.ReplicaWait = 3 * time.Millisecond
+			other := mustLeader(t, replicas)
+			c.s.o.Serve = func(id schema.ShardID) Participant {
+				if id == 0 {
+					return nil
+				}
+				return other
+			}
+			var missed []schema.ShardID
+			c.s.o.Missed = func(id schema.ShardID, p Participant) {
+				if missed = append(missed, id); p != other {
+					t.Error("another replica than the one that was chosen")
+				}
+			}
+			if late {
+				replicas.parts[2].silent = "open"
+			}
+			began := time.Now()
+			cut, err := c.s.Take(t.Context(), []schema.ShardID{0, 1, 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cut.Release()
+			opens := [6]int{}
+			for i := range 3 {
+				opens[i], opens[3+i] = c.parts[i].opens, replicas.parts[i].opens
+			}
+			want, took := [6]int{1, 0, 0, 0, 1, 1}, time.Duration(0)
+			if late {
+				want, took = [6]int{1, 0, 1, 0, 1, 1}, 3*time.Millisecond
+			}
+			if opens != want || time.Since(began) != took || late != slices.Equal(missed, []schema.ShardID{2}) {
+				t.Errorf("late %v: opened %v in %v, missed %v", late, opens, time.Since(began), missed)
+			}
+			for i := range 3 {
+				for _, p := range []*fakePart{c.parts[i], replicas.parts[i]} {
+					for _, s := range p.given {
+						if !released(s) {
+							t.Error("a snapshot is left over")
+						}
+					}
+				}
+			}
+			c.clean()
+		})
+	}
 }

@@ -15,8 +15,10 @@ type Backend interface {
 	Sessions
 	Catalog
 	Contexts
+	Leases
 	Imports
 	Nodes
+	Backups
 	Write(ctx context.Context, b *router.Batch) (*router.Result, error)
 	// Begin takes a batch of one row on its way without waiting, or gives nil if only Write can. The batch stays as it is until the
 	// Flight has given its answer.
@@ -24,6 +26,10 @@ type Backend interface {
 	// Info and Status answer from memory and never wait for a group.
 	Info() Info
 	Status() Status
+	// Leaders are the nodes that lead the shards, by shard, as far as this node knows. It answers from memory.
+	Leaders() []Leader
+	// Elsewhere is the leader of a shard if that is another node, as far as this one knows. It answers from memory.
+	Elsewhere(schema.ShardID) (Leader, bool)
 	// Ready says why the node cannot serve, or nil. It answers from memory.
 	Ready() error
 }
@@ -83,11 +89,13 @@ type Contexts interface {
 	WatchContexts(ctx context.Context, prefix string, after uint64, yield func(ContextEvent) error) error
 }
 
-// ContextChange replaces the values of a record, or deletes it, if it still has version IfVersion (0: must not exist).
+// ContextChange replaces the values of a record by Values or by those of version RevertTo, or deletes it, if it still has version IfVersion
+// (0: must not exist).
 type ContextChange struct {
 	Name      string
 	IfVersion uint64
 	Values    map[string]string
+	RevertTo  uint64 // 0: Values
 	Delete    bool
 	By        string
 }
@@ -97,6 +105,26 @@ type ContextEvent struct {
 	Record   *schema.Record // nil if the event only says how far the watch has come
 	Revision uint64         // resume after it
 	Gap      bool           // history before it is compacted; the present records follow
+}
+
+// Leases are names that one holder has for a time.
+type Leases interface {
+	// AcquireLease takes a lease, under a new fence; CONFLICT if somebody else holds it.
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (Lease, error)
+	// RenewLease gives a lease its whole time again; CONFLICT if it is not held under the fence any more.
+	RenewLease(ctx context.Context, name, holder string, fence uint64, ttl time.Duration) (Lease, error)
+	ReleaseLease(ctx context.Context, name, holder string, fence uint64) error
+	// Lease is read linearizably; NOT_FOUND if nobody holds it.
+	Lease(ctx context.Context, name string) (Lease, error)
+	ListLeases(ctx context.Context, prefix string) ([]Lease, error)
+}
+
+// Lease is one that is held.
+type Lease struct {
+	Name, Holder string
+	Fence        uint64
+	TTL          time.Duration
+	Remaining    time.Duration // in log time
 }
 
 // Imports remembers which files were loaded and how.
@@ -150,6 +178,13 @@ type GroupMap struct {
 	Term     uint64
 	Leader   string // empty if none is known
 	Replicas []Replica
+}
+
+// Leader is the node that leads a shard.
+type Leader struct {
+	Shard   schema.ShardID
+	Node    string
+	APIAddr string
 }
 
 // Replica is a member of a group.

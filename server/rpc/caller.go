@@ -2,10 +2,12 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 
 	"github.com/quipudb/quipu/server/access"
+	"github.com/quipudb/quipu/server/errcode"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 )
@@ -17,8 +19,10 @@ const (
 	MetaPrincipal      = "quipu-principal"
 	MetaIdempotencyKey = "idempotency-key"
 	MetaIfMatch        = "if-match"
-	MetaRead           = "quipu-read"  // strict, linearizable, session or stale=<duration>
-	MetaAfter          = "quipu-after" // receipt for level session
+	MetaRead           = "quipu-read"        // strict, linearizable, session or stale=<duration>
+	MetaAfter          = "quipu-after"       // receipt for level session
+	MetaSet            = "quipu-set"         // settings of a query: name=value; name=value
+	MetaIncarnation    = "quipu-incarnation" // <cluster>/<incarnation> that the caller's session is of
 )
 
 // Metadata keys of answers.
@@ -27,6 +31,7 @@ const (
 	MetaStaleness = "quipu-staleness-ms"
 	MetaTogether  = "quipu-together" // sent: 1, the stream takes WriteRequest.more
 	MetaReceipt   = "quipu-receipt"
+	MetaNotice    = "quipu-notice" // one for each notice: its severity and its message as a quoted ASCII string
 	MetaReplayed  = "idempotency-replayed"
 	MetaETag      = "etag"
 )
@@ -77,4 +82,19 @@ func first(ctx context.Context, key string) string {
 		return v[0]
 	}
 	return ""
+}
+
+// sameCluster refuses a caller whose session was opened in another cluster, or before this one was restored from a backup. The numbers of
+// sessions begin anew there: taken for one of this cluster's, it would hide the batches of another writer, or have its own hidden.
+func (s *Server) sameCluster(ctx context.Context) error {
+	said := first(ctx, MetaIncarnation)
+	if said == "" {
+		return nil
+	}
+	info := s.backend.Info()
+	if said == fmt.Sprintf("%s/%d", info.ClusterID, info.Incarnation) {
+		return nil
+	}
+	return errcode.New(errcode.SessionExpired, "the session is of another cluster, or of this one before it was restored from a backup: it is over").
+		WithHint("open a new session; batches without an answer were counted there, once or not at all, and not here unless the backup has them")
 }

@@ -23,8 +23,9 @@ type chunks struct {
 
 	chunk   apiv1.QueryChunk
 	columns []*apiv1.ResultColumn
-	rows    int64 // of this result
-	bytes   int   // of this chunk, about
+	rows    int64           // of this result
+	bytes   int             // of this chunk, about
+	end     *apiv1.QueryEnd // of the last result; nil before
 }
 
 func (c *chunks) Columns(columns []*apiv1.ResultColumn) error {
@@ -53,7 +54,7 @@ func (c *chunks) Row(values []plan.Value) error {
 
 func (c *chunks) End(end *apiv1.QueryEnd) error {
 	end.Rows = max(end.Rows, c.rows)
-	c.chunk.End = end
+	c.chunk.End, c.end = end, end
 	err := c.flush()
 	c.chunk.Data, c.columns, c.rows = nil, nil, 0
 	return err

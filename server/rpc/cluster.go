@@ -15,11 +15,19 @@ type clusterService struct {
 
 func (s *clusterService) Info(context.Context, *apiv1.ClusterInfoRequest) (*apiv1.ClusterInfo, error) {
 	info := s.backend.Info()
-	return &apiv1.ClusterInfo{
+	m := &apiv1.ClusterInfo{
 		ClusterId: info.ClusterID, Incarnation: info.Incarnation, NodeId: info.NodeID, Version: info.Version,
 		ShardMap:        shardMapMessage(info.SlotMap),
 		MessageBytesMax: int64(s.opts.MessageBytesMax), BatchRowsMax: router.RowsMax,
-	}, nil
+	}
+	for _, l := range s.backend.Leaders() {
+		m.Leaders = append(m.Leaders, leaderMessage(l))
+	}
+	return m, nil
+}
+
+func leaderMessage(l Leader) *apiv1.ShardLeader {
+	return &apiv1.ShardLeader{Shard: uint32(l.Shard), NodeId: l.Node, ApiAddr: l.APIAddr}
 }
 
 func (s *clusterService) Status(context.Context, *apiv1.ClusterStatusRequest) (*apiv1.ClusterStatus, error) {

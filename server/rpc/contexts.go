@@ -72,6 +72,13 @@ func (s *contextService) Delete(ctx context.Context, req *apiv1.DeleteContextReq
 	return s.change(ctx, ContextChange{Name: req.Name, Delete: true}, req.IfVersion)
 }
 
+func (s *contextService) Revert(ctx context.Context, req *apiv1.RevertContextRequest) (*apiv1.Record, error) {
+	if req.ToVersion == 0 {
+		return nil, invalid("to_version", "is needed: it names the version whose values come back")
+	}
+	return s.change(ctx, ContextChange{Name: req.Name, RevertTo: req.ToVersion}, req.IfVersion)
+}
+
 func (s *contextService) change(ctx context.Context, c ContextChange, ifVersion *uint64) (*apiv1.Record, error) {
 	var err error
 	if c.IfVersion, err = expected(ctx, c.Name, ifVersion); err != nil {

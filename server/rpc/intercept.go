@@ -33,6 +33,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err := check(rule, caller, req); err != nil {
 		return nil, err
 	}
+	if err := s.sameCluster(ctx); err != nil {
+		return nil, err
+	}
 	resp, err = handler(ctx, req)
 	if err == nil && rule.Answer {
 		err = check(rule, caller, resp)
@@ -59,6 +62,9 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if err := rule.Check(caller, nil); err != nil {
 		return err
 	}
+	if err := s.sameCluster(ctx); err != nil {
+		return err
+	}
 	return handler(srv, &guarded{ServerStream: ss, ctx: ctx, rule: rule, caller: caller})
 }
 
@@ -73,10 +79,17 @@ type guarded struct {
 func (g *guarded) Context() context.Context { return g.ctx }
 
 func (g *guarded) SendMsg(m any) error {
-	if err := g.rule.Check(g.caller, nil); err != nil {
+	if err := g.rule.Check(g.caller, nil); err != nil && !onlyDone(m) {
 		return err
 	}
 	return g.ServerStream.SendMsg(m)
+}
+
+// onlyDone says that a message tells of a statement that was carried out, and holds no data. It reaches the caller whose rights that very
+// statement has ended: who makes the first role, or drops its own, must not read that it failed.
+func onlyDone(m any) bool {
+	c, ok := m.(*apiv1.QueryChunk)
+	return ok && c.End != nil && c.Rows == 0
 }
 
 // finish is deferred by the interceptors.

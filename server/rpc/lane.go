@@ -164,6 +164,7 @@ func (l *lane) send() {
 		m.receipt.ClusterId, m.receipt.Incarnation, m.receipt.TtlMs = info.ClusterID, info.Incarnation, info.SessionTTL.Milliseconds()
 		m.receipt.Shards = m.shards[:]
 		m.response.Id, m.response.Receipt, m.response.MapVersion = f.req.Id, &m.receipt, f.flight.MapVersion()
+		m.response.Led = l.w.led(nil, f.req, f.receipt.Shard)
 		answers[i] = &m.response
 	}
 	l.w.send(answers...)
@@ -201,5 +202,5 @@ func (w *writeStream) outcomeOf(ctx context.Context, f *rowFlight) (resp *apiv1.
 	if err != nil {
 		return nil
 	}
-	return w.response(f.req.Id, result)
+	return w.response(f.req, result)
 }

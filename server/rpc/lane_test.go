@@ -247,12 +247,15 @@ func TestRequestsThatTravelTogetherAreJudgedSingly(t *testing.T) {
 	stream, _, _ := openStream(t, node, rpc.Options{})
 	send(t, stream, oneRow(1, oneRow(2, oneRow(3)), &apiv1.WriteRequest{Id: 4}, oneRow(5)))
 	codes := map[uint64]string{}
-	for range 4 {
-		a, err := stream.Recv()
-		if err != nil || len(a.More) > 0 {
-			t.Fatalf("%v, %v", a, err)
+	for answers := 0; answers < 4; {
+		first, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
 		}
-		codes[a.Id] = a.Error.GetCode()
+		for _, a := range append(first.More, first) { // answers may travel together too
+			codes[a.Id] = a.Error.GetCode()
+			answers++
+		}
 	}
 	for id, want := range map[uint64]string{1: "", 2: "INVALID", 4: "INVALID", 5: ""} {
 		if got, ok := codes[id]; !ok || got != want {

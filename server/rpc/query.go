@@ -32,7 +32,7 @@ const (
 	readMinIndex     = "quipu.min_index"
 )
 
-// Query streams columnar chunks.
+// Query streams columnar chunks. What the last result rests on also stands in the trailer.
 func (s *queryService) Query(req *apiv1.QueryRequest, stream grpc.ServerStreamingServer[apiv1.QueryChunk]) error {
 	q, err := s.request(stream.Context(), req)
 	if err != nil {
@@ -40,7 +40,12 @@ func (s *queryService) Query(req *apiv1.QueryRequest, stream grpc.ServerStreamin
 	}
 	ctx, cancel := deadline(stream.Context(), s.opts.QueryTimeout)
 	defer cancel()
-	return s.queries.Query(ctx, q, &chunks{send: stream.Send, rowsMax: q.RowsMax})
+	out := chunks{send: stream.Send, rowsMax: q.RowsMax}
+	if err := s.queries.Query(ctx, q, &out); err != nil {
+		return err
+	}
+	stream.SetTrailer(Footing(out.end))
+	return nil
 }
 
 // Execute collects one result for JSON.
@@ -57,7 +62,7 @@ func (s *queryService) Execute(ctx context.Context, req *apiv1.QueryRequest) (*a
 	if err := s.queries.Query(ctx, q, &c); err != nil {
 		return nil, err
 	}
-	grpc.SetHeader(ctx, footing(c.result.End))
+	grpc.SetHeader(ctx, Footing(c.result.End))
 	return &c.result, nil
 }
 
@@ -123,7 +128,9 @@ func (s *Server) request(ctx context.Context, req *apiv1.QueryRequest) (*Query, 
 		q.Args = append(q.Args, v)
 	}
 	var err error
-	q.Settings, err = readLevel(ctx, req.Settings)
+	if q.Settings, err = settings(ctx, req.Settings); err == nil && len(q.Settings) > settingsMax {
+		err = invalid("settings", "has %d entries with those of the headers, the limit is %d", len(q.Settings), settingsMax)
+	}
 	return q, err
 }
 
@@ -143,35 +150,66 @@ func argument(i int, a *apiv1.Value) (plan.Value, error) {
 	return plan.Null, invalid("args["+strconv.Itoa(i)+"]", "has no kind: give null, text, int, float or bool")
 }
 
-// readLevel adds the headers Quipu-Read and Quipu-After to the settings; what the message says itself goes first.
-func readLevel(ctx context.Context, settings map[string]string) (map[string]string, error) {
-	read, after := first(ctx, MetaRead), first(ctx, MetaAfter)
-	if read == "" && after == "" {
-		return settings, nil
+// settings are those of the message, under them those of the headers Quipu-Read and Quipu-After, and under these those of Quipu-Set.
+func settings(ctx context.Context, message map[string]string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, line := range metadata.ValueFromIncomingContext(ctx, MetaSet) {
+		if err := setLine(all, line); err != nil {
+			return nil, err
+		}
 	}
+	if err := readLevel(all, first(ctx, MetaRead), first(ctx, MetaAfter)); err != nil {
+		return nil, err
+	}
+	maps.Copy(all, message)
+	return all, nil
+}
+
+// setLine takes "name=value; name=value".
+func setLine(into map[string]string, line string) error {
+	for pair := range strings.SplitSeq(line, ";") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return errcode.New(errcode.Invalid, "Quipu-Set %q is not of the form name=value; name=value", line).
+				WithHint("for example Quipu-Set: statement_timeout=5s; quipu.memory_limit=64MiB")
+		}
+		into[name] = strings.TrimSpace(value)
+	}
+	return nil
+}
+
+// readLevel takes what Quipu-Read and Quipu-After say; empty ones say nothing.
+func readLevel(into map[string]string, read, after string) error {
 	level, staleness, stale := strings.Cut(read, "=")
 	switch {
 	case level == "stale" || !stale && (level == "strict" || level == "linearizable" || level == "session" || level == ""):
 	default:
-		return nil, errcode.New(errcode.Invalid, "Quipu-Read %q is no level of consistency", read).
+		return errcode.New(errcode.Invalid, "Quipu-Read %q is no level of consistency", read).
 			WithHint("use strict, linearizable, session, or stale=2s")
 	}
-	all := map[string]string{}
 	if level != "" {
-		all[readConsistency] = level
+		into[readConsistency] = level
 	}
 	if stale {
-		all[readMaxStaleness] = staleness
+		into[readMaxStaleness] = staleness
 	}
 	if after != "" {
-		all[readMinIndex] = after
+		into[readMinIndex] = after
 	}
-	maps.Copy(all, settings)
-	return all, nil
+	return nil
 }
 
-// footing is the end of a result as headers.
-func footing(end *apiv1.QueryEnd) metadata.MD {
+// Of the notices of one result so many go into headers, and so many bytes of each.
+const (
+	noticesMax     = 16
+	noticeBytesMax = 512
+)
+
+// Footing is what a result rests on as headers or trailers: snapshot, age, receipt, and what there is to say beside it.
+func Footing(end *apiv1.QueryEnd) metadata.MD {
 	md := metadata.MD{}
 	if s := end.GetSnapshot(); s != nil {
 		md.Set(MetaSnapshot, SnapshotText(s))
@@ -179,6 +217,14 @@ func footing(end *apiv1.QueryEnd) metadata.MD {
 	}
 	if end.GetReceipt() != "" {
 		md.Set(MetaReceipt, end.Receipt)
+	}
+	notices := end.GetNotices()
+	for _, n := range notices[:min(len(notices), noticesMax)] {
+		message := n.Message
+		if len(message) > noticeBytesMax {
+			message = strings.ToValidUTF8(message[:noticeBytesMax], "") + "…"
+		}
+		md.Append(MetaNotice, n.Severity+" "+strconv.QuoteToASCII(message)) // headers are ASCII, category values are not
 	}
 	return md
 }

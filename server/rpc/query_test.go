@@ -58,6 +58,13 @@ func TestSmallResultIsOneMessage(t *testing.T) {
 		}
 	}
 	equal(t, list[1].Data[1].Texts, []string{"v0", "v1"})
+	stream, err := apiv1.NewQueryClient(conn).Query(t.Context(), &apiv1.QueryRequest{Sql: "rows 1; types"})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if got := stream.Trailer(); got.Get(rpc.MetaSnapshot)[0] != "2/7/3" || got.Get(rpc.MetaNotice)[0] != `WARNING "min_expected<5"` {
+		t.Errorf("trailer %v", got)
+	}
 }
 
 func TestLongResultIsChunked(t *testing.T) {
@@ -172,6 +179,11 @@ func TestArgumentsAndSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, list[0].Data[0].Texts[0], "linearizable")
+	set := metadata.AppendToOutgoingContext(t.Context(), rpc.MetaSet, "quipu.read_consistency=stale", rpc.MetaSet, "quipu.max_staleness=3s")
+	if list, err = chunksOf(set, conn, &apiv1.QueryRequest{Sql: "settings"}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, list[0].Data[0].Texts, []string{"stale", "3s"})
 	_, err = chunksOf(metadata.AppendToOutgoingContext(t.Context(), rpc.MetaRead, "eventual"), conn, &apiv1.QueryRequest{Sql: "settings"})
 	wantCode(t, err, errcode.Invalid)
 }

@@ -141,6 +141,28 @@ func TestWriteReachesTheRouterAsItWasSent(t *testing.T) {
 	})
 }
 
+// TestWhoKnowsTheMapIsToldOfLeaders writes to a shard that is led elsewhere: only a client that gives a map version makes use of the leader.
+func TestWhoKnowsTheMapIsToldOfLeaders(t *testing.T) {
+	node := rpctest.New()
+	node.OnWrite = func(context.Context, *router.Batch) (*router.Result, error) {
+		return &router.Result{Receipts: []schema.Receipt{{Shard: 0, Index: 3}, {Shard: 1, Index: 4}}, MapVersion: 5}, nil
+	}
+	conn, _ := serve(t, node, rpc.Options{})
+	leader := []*apiv1.ShardLeader{{Shard: 1, NodeId: "other", ApiAddr: "192.0.2.1:7480"}}
+	for version, want := range map[uint64][]*apiv1.ShardLeader{0: nil, 5: leader} {
+		resp, err := apiv1.NewWriteClient(conn).Write(t.Context(), &apiv1.WriteRequest{Batch: batch("t"), Stamp: &apiv1.Stamp{Session: 9, Seq: 4, MapVersion: version}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equalProto(t, &apiv1.WriteResponse{Led: resp.Led}, &apiv1.WriteResponse{Led: want})
+	}
+	info, err := apiv1.NewClusterClient(conn).Info(t.Context(), &apiv1.ClusterInfoRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equalProto(t, &apiv1.ClusterInfo{Leaders: info.Leaders}, &apiv1.ClusterInfo{Leaders: leader})
+}
+
 func TestSessions(t *testing.T) {
 	conn, _ := serve(t, rpctest.New(), rpc.Options{})
 	createTable(t, conn)
@@ -363,10 +385,54 @@ func TestContexts(t *testing.T) {
 	if err != nil || len(history.Records) != 2 || history.Records[0].Version != 2 {
 		t.Errorf("history %v, %v", history, err)
 	}
-	if r, err = c.Delete(ctx, &apiv1.DeleteContextRequest{Name: "prod", IfVersion: proto.Uint64(2)}); err != nil || !r.Deleted {
+	_, err = c.Revert(ctx, &apiv1.RevertContextRequest{Name: "prod", IfVersion: proto.Uint64(2)})
+	wantCode(t, err, errcode.Invalid)
+	_, err = c.Revert(ctx, &apiv1.RevertContextRequest{Name: "prod", ToVersion: 1})
+	wantCode(t, err, errcode.PreconditionRequired)
+	if r, err = c.Revert(ctx, &apiv1.RevertContextRequest{Name: "prod", IfVersion: proto.Uint64(2), ToVersion: 1}); err != nil || r.Version != 3 || r.Values["sample_rate"] != "0.5" {
+		t.Errorf("reverted %v, %v", r, err)
+	}
+	if r, err = c.Delete(ctx, &apiv1.DeleteContextRequest{Name: "prod", IfVersion: proto.Uint64(3)}); err != nil || !r.Deleted {
 		t.Errorf("deleted %v, %v", r, err)
 	}
 	_, err = c.Get(ctx, &apiv1.GetContextRequest{Name: "prod"})
+	wantCode(t, err, errcode.NotFound)
+}
+
+func TestLeases(t *testing.T) {
+	conn, _ := serve(t, rpctest.New(), rpc.Options{})
+	c := apiv1.NewLeasesClient(conn)
+	ctx := as(t.Context(), "ann")
+	l, err := c.Acquire(ctx, &apiv1.AcquireLeaseRequest{Name: "job", Holder: "one"})
+	if err != nil || l.Holder != "ann/one" || l.TtlMs != 30_000 || l.Fence == 0 {
+		t.Fatalf("%v, %v", l, err)
+	}
+	for what, holder := range map[string]string{"without a holder": "", "as somebody else": "bob/one"} {
+		if _, err := c.Acquire(ctx, &apiv1.AcquireLeaseRequest{Name: "job", Holder: holder}); err == nil {
+			t.Errorf("acquired %s", what)
+		} else {
+			wantCode(t, err, errcode.Invalid)
+		}
+	}
+	_, err = c.Acquire(ctx, &apiv1.AcquireLeaseRequest{Name: "job", Holder: "one", TtlMs: 999})
+	wantCode(t, err, errcode.Invalid)
+	bob := as(t.Context(), "bob") // who takes the same name is another holder
+	_, err = c.Acquire(bob, &apiv1.AcquireLeaseRequest{Name: "job", Holder: "one"})
+	wantCode(t, err, errcode.Conflict)
+	_, err = c.Renew(bob, &apiv1.RenewLeaseRequest{Name: "job", Holder: "one", Fence: l.Fence})
+	wantCode(t, err, errcode.Conflict)
+	_, err = c.Release(bob, &apiv1.ReleaseLeaseRequest{Name: "job", Holder: "one", Fence: l.Fence})
+	wantCode(t, err, errcode.NotFound)
+	if r, err := c.Renew(ctx, &apiv1.RenewLeaseRequest{Name: "job", Holder: "one", Fence: l.Fence, TtlMs: 2000}); err != nil || r.TtlMs != 2000 {
+		t.Errorf("%v, %v", r, err)
+	}
+	if all, err := c.List(bob, &apiv1.ListLeasesRequest{Prefix: "j"}); err != nil || len(all.Leases) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+	if _, err := c.Release(ctx, &apiv1.ReleaseLeaseRequest{Name: "job", Holder: "one", Fence: l.Fence}); err != nil {
+		t.Error(err)
+	}
+	_, err = c.Get(ctx, &apiv1.GetLeaseRequest{Name: "job"})
 	wantCode(t, err, errcode.NotFound)
 }
 

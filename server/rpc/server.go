@@ -105,6 +105,7 @@ func New(backend Backend, queries Queries, opts Options) *Server {
 	apiv1.RegisterQueryServer(s.grpc, &queryService{Server: s})
 	apiv1.RegisterCatalogServer(s.grpc, &catalogService{Server: s})
 	apiv1.RegisterContextsServer(s.grpc, &contextService{Server: s})
+	apiv1.RegisterLeasesServer(s.grpc, &leaseService{Server: s})
 	apiv1.RegisterClusterServer(s.grpc, &clusterService{Server: s})
 	apiv1.RegisterImportsServer(s.grpc, &importService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)

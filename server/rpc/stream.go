@@ -35,7 +35,9 @@ type writeStream struct {
 	lane  sync.WaitGroup
 
 	together atomic.Bool // the client has sent requests together, so it takes answers together
-	sending  sync.Mutex
+	sending  sync.Mutex  // held while something is sent
+	outbox   sync.Mutex  // guards unsent
+	unsent   []*apiv1.WriteResponse
 }
 
 // streamed is the label of one request of a stream in the metrics; the stream as a whole has its method's name.
@@ -198,15 +200,21 @@ func (w *writeStream) answer(ctx context.Context, r received) {
 	w.send(w.outcome(ctx, r.req))
 }
 
-// send gives answers to the client: in one message, if it takes them so.
+// send gives answers to the client: in one message, if it takes them so, with those that came while the message before was sent.
 func (w *writeStream) send(answers ...*apiv1.WriteResponse) {
+	w.outbox.Lock()
+	w.unsent = append(w.unsent, answers...)
+	w.outbox.Unlock()
 	w.sending.Lock()
 	defer w.sending.Unlock()
+	w.outbox.Lock()
+	answers, w.unsent = w.unsent, nil
+	w.outbox.Unlock()
 	if len(answers) > 1 && w.together.Load() {
 		answers[0].More = answers[1:]
 		answers = answers[:1]
 	}
-	for _, a := range answers {
+	for _, a := range answers { // none, if another call has sent them
 		if err := w.grpc.Send(a); err != nil {
 			w.cancel(err)
 			return

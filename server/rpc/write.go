@@ -10,6 +10,7 @@ import (
 	"github.com/quipudb/quipu/server/access"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/storage/schema"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -73,11 +74,26 @@ func (s *Server) write(ctx context.Context, who string, req *apiv1.WriteRequest)
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.response(req.Id, result), result, nil
+	return s.response(req, result), result, nil
 }
 
-func (s *Server) response(id uint64, r *router.Result) *apiv1.WriteResponse {
-	return &apiv1.WriteResponse{Id: id, Receipt: s.receipt(r), Refused: refusals(r), MapVersion: r.MapVersion}
+func (s *Server) response(req *apiv1.WriteRequest, r *router.Result) *apiv1.WriteResponse {
+	m := &apiv1.WriteResponse{Id: req.Id, Receipt: s.receipt(r), Refused: refusals(r), MapVersion: r.MapVersion}
+	for _, p := range r.Receipts {
+		m.Led = s.led(m.Led, req, p.Shard)
+	}
+	return m
+}
+
+// led adds to list who leads a shard that was counted at another node, for a client that will make use of it.
+func (s *Server) led(list []*apiv1.ShardLeader, req *apiv1.WriteRequest, shard schema.ShardID) []*apiv1.ShardLeader {
+	if req.GetStamp().GetMapVersion() == 0 {
+		return list
+	}
+	if l, ok := s.backend.Elsewhere(shard); ok {
+		list = append(list, leaderMessage(l))
+	}
+	return list
 }
 
 // receipt is nil if nothing was counted.

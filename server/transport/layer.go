@@ -114,7 +114,7 @@ func (l *Layer) dialSelf() (net.Conn, error) {
 		far.Close()
 		return nil, ErrClosed
 	}
-	if err := l.mux.deliver(l.key, in); err != nil {
+	if err := l.mux.deliver(l.key, "", in); err != nil {
 		out.Close()
 		in.Close()
 		return nil, err

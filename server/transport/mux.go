@@ -32,7 +32,9 @@ type Options struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Resolve gives the present address of a node. With it peers are named by their ids, and only the node of that id answers; nil
 	// takes names for addresses.
-	Resolve        func(node string) (address string, err error)
+	Resolve func(node string) (address string, err error)
+	// Ended hears that a connection by which a node's raft spoke to this one has ended, from its side or for an error. It must not block; nil: nobody.
+	Ended          func(node string)
 	TLS            *TLS          // nil: in the clear
 	HeaderTimeout  time.Duration // for the preamble of a new connection, 5 s
 	ConnectionsMax int           // inbound, 1,024; more are closed at once
@@ -173,7 +175,7 @@ func (m *Mux) route(c *conn) {
 	}
 	if err == nil {
 		c.SetReadDeadline(time.Time{})
-		err = m.deliver(layerKey{p.proto, p.group}, c)
+		err = m.deliver(layerKey{p.proto, p.group}, p.from, c)
 	}
 	if err != nil {
 		m.opts.Logger.Warn("peer connection refused", "remote", c.RemoteAddr().String(), "err", err)
@@ -222,7 +224,7 @@ func (m *Mux) admit(p preamble) error {
 	return nil
 }
 
-func (m *Mux) deliver(key layerKey, c *conn) error {
+func (m *Mux) deliver(key layerKey, from string, c *conn) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.layers[key]
@@ -231,7 +233,7 @@ func (m *Mux) deliver(key layerKey, c *conn) error {
 	}
 	select {
 	case l.accepted <- c:
-		c.layer = l
+		c.layer, c.from = l, from
 		return nil
 	default:
 		return fmt.Errorf("transport: group %v has %d connections waiting", key.group, acceptQueueMax)
@@ -265,18 +267,25 @@ type conn struct {
 	net.Conn // replaced under mux.mu when TLS is put under it, before anybody else uses it
 	mux      *Mux
 	layer    *Layer // guarded by mux.mu; nil until the preamble is read
+	from     string // guarded by mux.mu; the node that dialled, when the preamble is read
 	inbound  bool
 }
 
 func (c *conn) Close() error {
-	c.mux.mu.Lock()
-	if _, ok := c.mux.conns[c]; ok {
-		delete(c.mux.conns, c)
+	m := c.mux
+	m.mu.Lock()
+	_, first := m.conns[c]
+	ended := first && c.inbound && c.from != "" && c.layer.key.proto == Raft && m.layers[c.layer.key] == c.layer && !m.closed
+	if first {
+		delete(m.conns, c)
 		if c.inbound {
-			c.mux.inbound--
+			m.inbound--
 		}
 	}
-	nc := c.Conn
-	c.mux.mu.Unlock()
+	nc, from := c.Conn, c.from
+	m.mu.Unlock()
+	if ended && m.opts.Ended != nil {
+		m.opts.Ended(from)
+	}
 	return nc.Close()
 }

@@ -301,3 +301,35 @@ func TestClusterIDText(t *testing.T) {
 		}
 	}
 }
+
+func TestEndOfARaftConnectionIsTold(t *testing.T) {
+	heard := make(chan string, 4)
+	a, _ := open(t, ClusterID{1}, Options{Node: "n-a"})
+	b, addr := open(t, ClusterID{1}, Options{Ended: func(node string) { heard <- node }})
+	for _, proto := range []Proto{Admin, Raft} { // of the first kind nobody is told
+		here := layer(t, b, proto, Meta)
+		out := dial(t, layer(t, a, proto, Meta), addr)
+		in, err := here.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Close()
+		if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatal(err)
+		}
+		in.Close()
+		in.Close()
+	}
+	if got := <-heard; got != "n-a" {
+		t.Errorf("the connection of %q has ended", got)
+	}
+	own := layer(t, b, Raft, Shard(0))
+	dial(t, layer(t, a, Raft, Shard(0)), addr)
+	if _, err := own.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	own.Close()
+	if len(heard) != 0 {
+		t.Error("told of a connection that this side closed, or twice of one")
+	}
+}

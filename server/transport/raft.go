@@ -14,7 +14,27 @@ import (
 //
 // The price: heartbeats queue behind the log's fsync and behind the installation of a snapshot, so election timeouts must be
 // longer than the longest stall of the main loop.
-type Safe struct{ *raft.NetworkTransport }
+type Safe struct {
+	*raft.NetworkTransport
+	told *told
+}
+
+// Consumer gives what other nodes send.
+func (s Safe) Consumer() <-chan raft.RPC { return s.told.out }
+
+// Told is when the leader said last how far the log is committed, and this node had all of that; zero if it never did.
+func (s Safe) Told() time.Time {
+	if last := s.told.last.Load(); last != nil {
+		return *last
+	}
+	return time.Time{}
+}
+
+// Close ends the transport.
+func (s Safe) Close() error {
+	s.told.end()
+	return s.NetworkTransport.Close()
+}
 
 // SetHeartbeatHandler does nothing, on purpose: see Safe.
 func (Safe) SetHeartbeatHandler(func(raft.RPC)) {}
@@ -45,12 +65,13 @@ func NewRaft(layer *Layer, opts RaftOptions) Safe {
 	if layer.mux.opts.Node != "" {
 		addresses = byID{}
 	}
-	return Safe{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider:   addresses,
 		Logger:                  opts.Logger,
 		Stream:                  layer,
 		MaxPool:                 3,
 		Timeout:                 opts.Timeout,
 		MsgpackUseNewTimeFormat: true,
-	})}
+	})
+	return Safe{t, newTold(t.Consumer())}
 }

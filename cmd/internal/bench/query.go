@@ -184,11 +184,14 @@ func (q Query) load(ctx context.Context, c *client.Client, say func(string)) err
 // scatter is a number below 41 that looks random and is the same in every run and in every store: no step leaves 64 bits.
 func scatter(i int) int { return i * i % 65537 * (i%32749 + 17) % 41 }
 
-// fill counts n cells, in batches.
+// fill counts n cells, in batches. What the SDK knows of cells is forgotten now and then: they do not come again.
 func fill(ctx context.Context, c *client.Client, table string, n int, cell func(int) ([]string, int64)) error {
-	b := c.Table(table).Builder()
+	var b *client.Builder
 	var last []*client.Pending
 	for i := range n {
+		if i%400_000 == 0 { // the last batch was sent
+			b = c.Table(table).Builder()
+		}
 		pairs, count := cell(i)
 		id, err := b.Prepare(pairs...)
 		if err != nil {

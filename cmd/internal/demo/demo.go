@@ -71,7 +71,7 @@ var story = []chapter{
 
 // Tell runs the story's statements and prints them with their results.
 func Tell(ctx context.Context, c *client.Client, out io.Writer) error {
-	s := &shell.Session{Client: c, Out: out, Err: out, Format: "table"}
+	s := &shell.Session{Conn: shell.API(c, "a node of the demonstration"), Out: out, Err: out, Format: "table"}
 	for _, ch := range story {
 		if ch.before != "" {
 			fmt.Fprintf(out, "\n%s\n", ch.before)

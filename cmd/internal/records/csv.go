@@ -49,11 +49,6 @@ func NewCSV(r io.Reader, comma byte) *CSV {
 	return c
 }
 
-// ResumeCSV goes on with r, which is positioned at offset, the beginning of the record that starts on line.
-func ResumeCSV(r io.Reader, comma byte, offset int64, line int) *CSV {
-	return &CSV{r: bufio.NewReaderSize(r, 1<<18), comma: comma, offset: offset, line: line - 1}
-}
-
 // Offset is the position in the file after the last record read.
 func (c *CSV) Offset() int64 { return c.offset }
 

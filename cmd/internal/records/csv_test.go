@@ -111,18 +111,6 @@ func TestManyLinesInsideQuotesStayLinear(t *testing.T) {
 	}
 }
 
-func TestResume(t *testing.T) {
-	in := "\xef\xbb\xbfa,b\n\"c\nx\",d\ne,f\n"
-	c := NewCSV(strings.NewReader(in), ',')
-	c.Next()
-	c.Next()
-	r := ResumeCSV(strings.NewReader(in[c.Offset():]), ',', c.Offset(), c.Line())
-	fields, err := r.Next()
-	if err != nil || string(fields[0]) != "e" || r.Line() != 5 || r.Offset() != int64(len(in)) {
-		t.Errorf("resumed at %q (%v), line %d, offset %d of %d", fields, err, r.Line(), r.Offset(), len(in))
-	}
-}
-
 func FuzzCSV(f *testing.F) {
 	for _, s := range []string{"a,b\n", "\"a\"\"\n,\",\r\n", "\xef\xbb\xbf\"", "a\"b\n", "\"a\nb\",c"} {
 		f.Add([]byte(s))

@@ -26,11 +26,6 @@ type Field struct {
 // NewNDJSON reads r from its beginning.
 func NewNDJSON(r io.Reader) *NDJSON { return &NDJSON{lines: NewCSV(r, 0)} }
 
-// ResumeNDJSON goes on with r, which is positioned at offset, the beginning of line.
-func ResumeNDJSON(r io.Reader, offset int64, line int) *NDJSON {
-	return &NDJSON{lines: ResumeCSV(r, 0, offset, line)}
-}
-
 // Offset is the position in the file after the last line read.
 func (n *NDJSON) Offset() int64 { return n.lines.offset }
 

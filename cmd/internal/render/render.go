@@ -33,17 +33,35 @@ type Writer interface {
 	Close() error
 }
 
+// Options say how tables for people look; the other formats are the same for everybody.
+type Options struct {
+	Format   string // one of Formats
+	Null     string // what stands for NULL in a table
+	Expanded string // "on": a table gives each row as a list of names and values; "auto": if it is wider than Width; else not
+	Width    int    // of the terminal, in columns; 0 if there is none
+}
+
 // New is a writer of format onto w. The error names the formats that exist.
 func New(w io.Writer, format string, columns []Column) (Writer, error) {
-	switch format {
-	case "table", "markdown":
-		return newGrid(w, format == "markdown", columns), nil
+	return With(w, Options{Format: format}, columns)
+}
+
+// With is New with options.
+func With(w io.Writer, o Options, columns []Column) (Writer, error) {
+	switch format := o.Format; format {
+	case "table":
+		if o.Expanded == "on" || o.Expanded == "auto" {
+			return &lists{w: w, o: o, columns: columns}, nil
+		}
+		return newGrid(w, o, columns), nil
+	case "markdown":
+		return newGrid(w, o, columns), nil
 	case "csv", "tsv":
 		return newSeparated(w, format == "tsv", columns)
 	case "json", "ndjson":
 		return &objects{w: bufio.NewWriter(w), columns: columns, lines: format == "ndjson"}, nil
 	}
-	return nil, Check(format)
+	return nil, Check(o.Format)
 }
 
 // Text is the text form of a value: empty for NULL.
@@ -86,12 +104,13 @@ type grid struct {
 	w        io.Writer
 	t        table.Writer
 	markdown bool
+	null     string
 	columns  []Column
 	rows     int
 }
 
-func newGrid(w io.Writer, markdown bool, columns []Column) *grid {
-	g := &grid{w: w, t: table.NewWriter(), markdown: markdown, columns: columns}
+func newGrid(w io.Writer, o Options, columns []Column) *grid {
+	g := &grid{w: w, t: table.NewWriter(), markdown: o.Format == "markdown", null: o.Null, columns: columns}
 	style := table.StyleDefault
 	style.Options = table.Options{SeparateColumns: true, SeparateHeader: true}
 	style.Format.Header = text.FormatDefault
@@ -113,7 +132,7 @@ func newGrid(w io.Writer, markdown bool, columns []Column) *grid {
 func (g *grid) Row(values []any) error {
 	row := make(table.Row, len(values))
 	for i, v := range values {
-		row[i] = printable(Text(v))
+		row[i] = shown(v, g.null)
 	}
 	g.t.AppendRow(row)
 	g.rows++
@@ -134,12 +153,24 @@ func (g *grid) Close() error {
 	if g.markdown {
 		return nil
 	}
+	return rowCount(g.w, g.rows)
+}
+
+func rowCount(w io.Writer, n int) error {
 	noun := "rows"
-	if g.rows == 1 {
+	if n == 1 {
 		noun = "row"
 	}
-	_, err := fmt.Fprintf(g.w, "(%d %s)\n", g.rows, noun)
+	_, err := fmt.Fprintf(w, "(%d %s)\n", n, noun)
 	return err
+}
+
+// shown is a value in a table.
+func shown(v any, null string) string {
+	if v == nil {
+		return null
+	}
+	return printable(Text(v))
 }
 
 // printable keeps a category value from moving the cursor of the reader's terminal.

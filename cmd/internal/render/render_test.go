@@ -42,6 +42,37 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+func TestExpandedTables(t *testing.T) {
+	columns := []Column{{"name", false}, {"größe", true}}
+	rows := [][]any{{"a\x1b", int64(1)}, {nil, 0.1}}
+	list := "-[ row 1 ]-\nname  | a\\x1b\ngröße | 1\n-[ row 2 ]-\nname  | -\ngröße | 0.1\n(2 rows)\n"
+	table := " name  | größe \n-------+-------\n a\\x1b |     1 \n -     |   0.1 \n(2 rows)\n"
+	for name, tc := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"on":             {Options{Format: "table", Null: "-", Expanded: "on"}, list},
+		"off":            {Options{Format: "table", Null: "-", Expanded: "off"}, table},
+		"auto, narrow":   {Options{Format: "table", Null: "-", Expanded: "auto", Width: 14}, list},
+		"auto, wide":     {Options{Format: "table", Null: "-", Expanded: "auto", Width: 15}, table},
+		"auto, no width": {Options{Format: "table", Null: "-", Expanded: "auto"}, table},
+	} {
+		var b strings.Builder
+		w, err := With(&b, tc.o, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if err := w.Row(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil || b.String() != tc.want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, b.String(), tc.want)
+		}
+	}
+}
+
 func TestCSVTellsNoValueFromEmptyText(t *testing.T) {
 	got := output(t, "csv", []Column{{"a", false}, {"b", false}}, []any{nil, ""}, []any{"say \"hi\"", nil}, []any{"two\nlines", "x"})
 	if want := "a,b\n,\"\"\n\"say \"\"hi\"\"\",\n\"two\nlines\",x\n"; got != want {

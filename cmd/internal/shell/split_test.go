@@ -21,13 +21,20 @@ func TestSplitter(t *testing.T) {
 		"in nested comment": {"SELECT /* a /* ; */ ; */ 1;", []string{"SELECT /* a /* ; */ ; */ 1"}, ""},
 		"only semicolons":   {";;;", nil, ""},
 		"unfinished":        {"SELECT 1; SELECT 2", []string{"SELECT 1"}, "SELECT 2"},
+		"command":           {`\d t`, []string{`\d t`}, ""},
+		"command behind":    {`SELECT 1; \d t`, []string{"SELECT 1", `\d t`}, ""},
+		"command inside":    {`SELECT 1 \watch 2`, []string{`\watch 2`}, "SELECT 1"},
+		"in E''":            {`SELECT E'it\'s one; \\'; SELECT 2;`, []string{`SELECT E'it\'s one; \\'`, "SELECT 2"}, ""},
+		"a name before '":   {`SELECT date'x\'; SELECT 2;`, []string{`SELECT date'x\'`, "SELECT 2"}, ""},
 		"comment alone":     {"-- nothing\n", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s Splitter
 			var got []string
 			for line := range strings.SplitSeq(tc.text, "\n") {
-				got = append(got, s.Feed(line)...)
+				for _, it := range s.Feed(line) {
+					got = append(got, it.SQL+it.Command)
+				}
 			}
 			if !slices.Equal(got, tc.want) || s.Rest() != tc.rest {
 				t.Errorf("got %q rest %q, want %q rest %q", got, s.Rest(), tc.want, tc.rest)
@@ -46,15 +53,5 @@ func TestCaretCountsCharacters(t *testing.T) {
 	}
 	if got := Caret("SELECT", 99); got != "LINE 1: SELECT\n              ^\n" {
 		t.Errorf("past the end: %q", got)
-	}
-}
-
-func TestMatchingCompletesTheLastWord(t *testing.T) {
-	words := []string{"SELECT", "admissions", "admitted", "dept"}
-	if got := matching(words, "select sum(count) from adm"); !slices.Equal(got, []string{"admissions", "admitted"}) {
-		t.Errorf("got %v", got)
-	}
-	if got := matching(words, "select "); got != nil {
-		t.Errorf("empty word: %v", got)
 	}
 }

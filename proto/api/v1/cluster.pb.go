@@ -70,8 +70,10 @@ type ClusterInfo struct {
 	// Largest message in bytes and rows of a batch that this node takes.
 	MessageBytesMax int64 `protobuf:"varint,6,opt,name=message_bytes_max,json=messageBytesMax,proto3" json:"message_bytes_max,omitempty"`
 	BatchRowsMax    int64 `protobuf:"varint,7,opt,name=batch_rows_max,json=batchRowsMax,proto3" json:"batch_rows_max,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Who leads the shards, as far as the node that answers knows without asking.
+	Leaders       []*ShardLeader `protobuf:"bytes,8,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterInfo) Reset() {
@@ -151,6 +153,13 @@ func (x *ClusterInfo) GetBatchRowsMax() int64 {
 		return x.BatchRowsMax
 	}
 	return 0
+}
+
+func (x *ClusterInfo) GetLeaders() []*ShardLeader {
+	if x != nil {
+		return x.Leaders
+	}
+	return nil
 }
 
 // ShardMap says which shard owns each slot.
@@ -903,12 +912,317 @@ func (*SetNodeResponse) Descriptor() ([]byte, []int) {
 	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{14}
+}
+
+// BackupPart is a piece of one file. The files come one after the other; the stream ends after the last one.
+type BackupPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first part of a file: its path, with slashes.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// In the last part of a file.
+	End           *BackupEnd `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupPart) Reset() {
+	*x = BackupPart{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupPart) ProtoMessage() {}
+
+func (x *BackupPart) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupPart.ProtoReflect.Descriptor instead.
+func (*BackupPart) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BackupPart) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *BackupPart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *BackupPart) GetEnd() *BackupEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// BackupEnd is what a file should hold.
+type BackupEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lines; of a file of cells these are cells.
+	Rows int64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Of a file of cells: the sum of their counts, modulo 2^64.
+	Sum           uint64 `protobuf:"varint,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupEnd) Reset() {
+	*x = BackupEnd{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupEnd) ProtoMessage() {}
+
+func (x *BackupEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupEnd.ProtoReflect.Descriptor instead.
+func (*BackupEnd) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BackupEnd) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *BackupEnd) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+type ClusterHashRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterHashRequest) Reset() {
+	*x = ClusterHashRequest{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterHashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterHashRequest) ProtoMessage() {}
+
+func (x *ClusterHashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterHashRequest.ProtoReflect.Descriptor instead.
+func (*ClusterHashRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{17}
+}
+
+type ClusterHash struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Replicas      []*ReplicaHash         `protobuf:"bytes,2,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterHash) Reset() {
+	*x = ClusterHash{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterHash) ProtoMessage() {}
+
+func (x *ClusterHash) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterHash.ProtoReflect.Descriptor instead.
+func (*ClusterHash) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ClusterHash) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ClusterHash) GetReplicas() []*ReplicaHash {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// ReplicaHash is one replica's state.
+type ReplicaHash struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// meta, or shard/<number>.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// SHA-256 over everything that is replicated, as of the index.
+	Sha256        []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaHash) Reset() {
+	*x = ReplicaHash{}
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaHash) ProtoMessage() {}
+
+func (x *ReplicaHash) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_cluster_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaHash.ProtoReflect.Descriptor instead.
+func (*ReplicaHash) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_cluster_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReplicaHash) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReplicaHash) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ReplicaHash) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
 var File_quipu_api_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1aquipu/api/v1/cluster.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\"\x14\n" +
-	"\x12ClusterInfoRequest\"\x88\x02\n" +
+	"\x1aquipu/api/v1/cluster.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x18quipu/api/v1/write.proto\"\x14\n" +
+	"\x12ClusterInfoRequest\"\xbd\x02\n" +
 	"\vClusterInfo\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12 \n" +
@@ -917,7 +1231,8 @@ const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x123\n" +
 	"\tshard_map\x18\x05 \x01(\v2\x16.quipu.api.v1.ShardMapR\bshardMap\x12*\n" +
 	"\x11message_bytes_max\x18\x06 \x01(\x03R\x0fmessageBytesMax\x12$\n" +
-	"\x0ebatch_rows_max\x18\a \x01(\x03R\fbatchRowsMax\"U\n" +
+	"\x0ebatch_rows_max\x18\a \x01(\x03R\fbatchRowsMax\x123\n" +
+	"\aleaders\x18\b \x03(\v2\x19.quipu.api.v1.ShardLeaderR\aleaders\"U\n" +
 	"\bShardMap\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12/\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x17.quipu.api.v1.SlotRangeR\x06ranges\"K\n" +
@@ -969,12 +1284,31 @@ const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"\x0eSetNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\"\x11\n" +
-	"\x0fSetNodeResponse2\x92\x03\n" +
+	"\x0fSetNodeResponse\"\x0f\n" +
+	"\rBackupRequest\"_\n" +
+	"\n" +
+	"BackupPart\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12)\n" +
+	"\x03end\x18\x03 \x01(\v2\x17.quipu.api.v1.BackupEndR\x03end\"1\n" +
+	"\tBackupEnd\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x10\n" +
+	"\x03sum\x18\x02 \x01(\x04R\x03sum\"\x14\n" +
+	"\x12ClusterHashRequest\"]\n" +
+	"\vClusterHash\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x125\n" +
+	"\breplicas\x18\x02 \x03(\v2\x19.quipu.api.v1.ReplicaHashR\breplicas\"Q\n" +
+	"\vReplicaHash\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha2562\xb4\x04\n" +
 	"\aCluster\x12X\n" +
 	"\x04Info\x12 .quipu.api.v1.ClusterInfoRequest\x1a\x19.quipu.api.v1.ClusterInfo\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/cluster\x12e\n" +
 	"\x06Status\x12\".quipu.api.v1.ClusterStatusRequest\x1a\x1b.quipu.api.v1.ClusterStatus\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/cluster/status\x12Y\n" +
 	"\x03Map\x12\x1f.quipu.api.v1.ClusterMapRequest\x1a\x18.quipu.api.v1.ClusterMap\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/cluster/map\x12k\n" +
-	"\aSetNode\x12\x1c.quipu.api.v1.SetNodeRequest\x1a\x1d.quipu.api.v1.SetNodeResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/cluster/nodes/{node}B-Z+github.com/quipudb/quipu/proto/api/v1;apiv1b\x06proto3"
+	"\aSetNode\x12\x1c.quipu.api.v1.SetNodeRequest\x1a\x1d.quipu.api.v1.SetNodeResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/cluster/nodes/{node}\x12A\n" +
+	"\x06Backup\x12\x1b.quipu.api.v1.BackupRequest\x1a\x18.quipu.api.v1.BackupPart0\x01\x12]\n" +
+	"\x04Hash\x12 .quipu.api.v1.ClusterHashRequest\x1a\x19.quipu.api.v1.ClusterHash\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/cluster/hashB-Z+github.com/quipudb/quipu/proto/api/v1;apiv1b\x06proto3"
 
 var (
 	file_quipu_api_v1_cluster_proto_rawDescOnce sync.Once
@@ -988,7 +1322,7 @@ func file_quipu_api_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_quipu_api_v1_cluster_proto_rawDescData
 }
 
-var file_quipu_api_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_quipu_api_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_quipu_api_v1_cluster_proto_goTypes = []any{
 	(*ClusterInfoRequest)(nil),   // 0: quipu.api.v1.ClusterInfoRequest
 	(*ClusterInfo)(nil),          // 1: quipu.api.v1.ClusterInfo
@@ -1004,27 +1338,41 @@ var file_quipu_api_v1_cluster_proto_goTypes = []any{
 	(*Replica)(nil),              // 11: quipu.api.v1.Replica
 	(*SetNodeRequest)(nil),       // 12: quipu.api.v1.SetNodeRequest
 	(*SetNodeResponse)(nil),      // 13: quipu.api.v1.SetNodeResponse
+	(*BackupRequest)(nil),        // 14: quipu.api.v1.BackupRequest
+	(*BackupPart)(nil),           // 15: quipu.api.v1.BackupPart
+	(*BackupEnd)(nil),            // 16: quipu.api.v1.BackupEnd
+	(*ClusterHashRequest)(nil),   // 17: quipu.api.v1.ClusterHashRequest
+	(*ClusterHash)(nil),          // 18: quipu.api.v1.ClusterHash
+	(*ReplicaHash)(nil),          // 19: quipu.api.v1.ReplicaHash
+	(*ShardLeader)(nil),          // 20: quipu.api.v1.ShardLeader
 }
 var file_quipu_api_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: quipu.api.v1.ClusterInfo.shard_map:type_name -> quipu.api.v1.ShardMap
-	3,  // 1: quipu.api.v1.ShardMap.ranges:type_name -> quipu.api.v1.SlotRange
-	6,  // 2: quipu.api.v1.ClusterStatus.groups:type_name -> quipu.api.v1.GroupStatus
-	9,  // 3: quipu.api.v1.ClusterMap.nodes:type_name -> quipu.api.v1.ClusterNode
-	10, // 4: quipu.api.v1.ClusterMap.groups:type_name -> quipu.api.v1.GroupMap
-	11, // 5: quipu.api.v1.GroupMap.replicas:type_name -> quipu.api.v1.Replica
-	0,  // 6: quipu.api.v1.Cluster.Info:input_type -> quipu.api.v1.ClusterInfoRequest
-	4,  // 7: quipu.api.v1.Cluster.Status:input_type -> quipu.api.v1.ClusterStatusRequest
-	7,  // 8: quipu.api.v1.Cluster.Map:input_type -> quipu.api.v1.ClusterMapRequest
-	12, // 9: quipu.api.v1.Cluster.SetNode:input_type -> quipu.api.v1.SetNodeRequest
-	1,  // 10: quipu.api.v1.Cluster.Info:output_type -> quipu.api.v1.ClusterInfo
-	5,  // 11: quipu.api.v1.Cluster.Status:output_type -> quipu.api.v1.ClusterStatus
-	8,  // 12: quipu.api.v1.Cluster.Map:output_type -> quipu.api.v1.ClusterMap
-	13, // 13: quipu.api.v1.Cluster.SetNode:output_type -> quipu.api.v1.SetNodeResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	20, // 1: quipu.api.v1.ClusterInfo.leaders:type_name -> quipu.api.v1.ShardLeader
+	3,  // 2: quipu.api.v1.ShardMap.ranges:type_name -> quipu.api.v1.SlotRange
+	6,  // 3: quipu.api.v1.ClusterStatus.groups:type_name -> quipu.api.v1.GroupStatus
+	9,  // 4: quipu.api.v1.ClusterMap.nodes:type_name -> quipu.api.v1.ClusterNode
+	10, // 5: quipu.api.v1.ClusterMap.groups:type_name -> quipu.api.v1.GroupMap
+	11, // 6: quipu.api.v1.GroupMap.replicas:type_name -> quipu.api.v1.Replica
+	16, // 7: quipu.api.v1.BackupPart.end:type_name -> quipu.api.v1.BackupEnd
+	19, // 8: quipu.api.v1.ClusterHash.replicas:type_name -> quipu.api.v1.ReplicaHash
+	0,  // 9: quipu.api.v1.Cluster.Info:input_type -> quipu.api.v1.ClusterInfoRequest
+	4,  // 10: quipu.api.v1.Cluster.Status:input_type -> quipu.api.v1.ClusterStatusRequest
+	7,  // 11: quipu.api.v1.Cluster.Map:input_type -> quipu.api.v1.ClusterMapRequest
+	12, // 12: quipu.api.v1.Cluster.SetNode:input_type -> quipu.api.v1.SetNodeRequest
+	14, // 13: quipu.api.v1.Cluster.Backup:input_type -> quipu.api.v1.BackupRequest
+	17, // 14: quipu.api.v1.Cluster.Hash:input_type -> quipu.api.v1.ClusterHashRequest
+	1,  // 15: quipu.api.v1.Cluster.Info:output_type -> quipu.api.v1.ClusterInfo
+	5,  // 16: quipu.api.v1.Cluster.Status:output_type -> quipu.api.v1.ClusterStatus
+	8,  // 17: quipu.api.v1.Cluster.Map:output_type -> quipu.api.v1.ClusterMap
+	13, // 18: quipu.api.v1.Cluster.SetNode:output_type -> quipu.api.v1.SetNodeResponse
+	15, // 19: quipu.api.v1.Cluster.Backup:output_type -> quipu.api.v1.BackupPart
+	18, // 20: quipu.api.v1.Cluster.Hash:output_type -> quipu.api.v1.ClusterHash
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_quipu_api_v1_cluster_proto_init() }
@@ -1032,13 +1380,14 @@ func file_quipu_api_v1_cluster_proto_init() {
 	if File_quipu_api_v1_cluster_proto != nil {
 		return
 	}
+	file_quipu_api_v1_write_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_api_v1_cluster_proto_rawDesc), len(file_quipu_api_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

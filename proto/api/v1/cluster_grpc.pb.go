@@ -23,6 +23,8 @@ const (
 	Cluster_Status_FullMethodName  = "/quipu.api.v1.Cluster/Status"
 	Cluster_Map_FullMethodName     = "/quipu.api.v1.Cluster/Map"
 	Cluster_SetNode_FullMethodName = "/quipu.api.v1.Cluster/SetNode"
+	Cluster_Backup_FullMethodName  = "/quipu.api.v1.Cluster/Backup"
+	Cluster_Hash_FullMethodName    = "/quipu.api.v1.Cluster/Hash"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -39,6 +41,11 @@ type ClusterClient interface {
 	Map(ctx context.Context, in *ClusterMapRequest, opts ...grpc.CallOption) (*ClusterMap, error)
 	// SetNode says what is wanted of a node. A removed one never comes back under its id.
 	SetNode(ctx context.Context, in *SetNodeRequest, opts ...grpc.CallOption) (*SetNodeResponse, error)
+	// Backup streams the whole cluster as of one instant, file by file, while writing goes on. docs/format/backup.md says what is in
+	// the files.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupPart], error)
+	// Hash is the digest of the state of each replica of the node that answers, with the log index that it is of.
+	Hash(ctx context.Context, in *ClusterHashRequest, opts ...grpc.CallOption) (*ClusterHash, error)
 }
 
 type clusterClient struct {
@@ -89,6 +96,35 @@ func (c *clusterClient) SetNode(ctx context.Context, in *SetNodeRequest, opts ..
 	return out, nil
 }
 
+func (c *clusterClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupPart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Cluster_ServiceDesc.Streams[0], Cluster_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupPart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_BackupClient = grpc.ServerStreamingClient[BackupPart]
+
+func (c *clusterClient) Hash(ctx context.Context, in *ClusterHashRequest, opts ...grpc.CallOption) (*ClusterHash, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClusterHash)
+	err := c.cc.Invoke(ctx, Cluster_Hash_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -103,6 +139,11 @@ type ClusterServer interface {
 	Map(context.Context, *ClusterMapRequest) (*ClusterMap, error)
 	// SetNode says what is wanted of a node. A removed one never comes back under its id.
 	SetNode(context.Context, *SetNodeRequest) (*SetNodeResponse, error)
+	// Backup streams the whole cluster as of one instant, file by file, while writing goes on. docs/format/backup.md says what is in
+	// the files.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupPart]) error
+	// Hash is the digest of the state of each replica of the node that answers, with the log index that it is of.
+	Hash(context.Context, *ClusterHashRequest) (*ClusterHash, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -124,6 +165,12 @@ func (UnimplementedClusterServer) Map(context.Context, *ClusterMapRequest) (*Clu
 }
 func (UnimplementedClusterServer) SetNode(context.Context, *SetNodeRequest) (*SetNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetNode not implemented")
+}
+func (UnimplementedClusterServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupPart]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedClusterServer) Hash(context.Context, *ClusterHashRequest) (*ClusterHash, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hash not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -218,6 +265,35 @@ func _Cluster_SetNode_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ClusterServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupPart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Cluster_BackupServer = grpc.ServerStreamingServer[BackupPart]
+
+func _Cluster_Hash_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClusterHashRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).Hash(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_Hash_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).Hash(ctx, req.(*ClusterHashRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -241,7 +317,17 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "SetNode",
 			Handler:    _Cluster_SetNode_Handler,
 		},
+		{
+			MethodName: "Hash",
+			Handler:    _Cluster_Hash_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _Cluster_Backup_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "quipu/api/v1/cluster.proto",
 }

@@ -399,6 +399,67 @@ func (x *DeleteContextRequest) GetIfVersion() uint64 {
 	return 0
 }
 
+type RevertContextRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	IfVersion *uint64                `protobuf:"varint,2,opt,name=if_version,json=ifVersion,proto3,oneof" json:"if_version,omitempty"`
+	// The version whose values come back; the last 100 are kept.
+	ToVersion     uint64 `protobuf:"varint,3,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevertContextRequest) Reset() {
+	*x = RevertContextRequest{}
+	mi := &file_quipu_api_v1_context_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevertContextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevertContextRequest) ProtoMessage() {}
+
+func (x *RevertContextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_context_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevertContextRequest.ProtoReflect.Descriptor instead.
+func (*RevertContextRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RevertContextRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RevertContextRequest) GetIfVersion() uint64 {
+	if x != nil && x.IfVersion != nil {
+		return *x.IfVersion
+	}
+	return 0
+}
+
+func (x *RevertContextRequest) GetToVersion() uint64 {
+	if x != nil {
+		return x.ToVersion
+	}
+	return 0
+}
+
 type ContextHistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -408,7 +469,7 @@ type ContextHistoryRequest struct {
 
 func (x *ContextHistoryRequest) Reset() {
 	*x = ContextHistoryRequest{}
-	mi := &file_quipu_api_v1_context_proto_msgTypes[6]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +481,7 @@ func (x *ContextHistoryRequest) String() string {
 func (*ContextHistoryRequest) ProtoMessage() {}
 
 func (x *ContextHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_context_proto_msgTypes[6]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +494,7 @@ func (x *ContextHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ContextHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{6}
+	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ContextHistoryRequest) GetName() string {
@@ -452,7 +513,7 @@ type ContextHistoryResponse struct {
 
 func (x *ContextHistoryResponse) Reset() {
 	*x = ContextHistoryResponse{}
-	mi := &file_quipu_api_v1_context_proto_msgTypes[7]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +525,7 @@ func (x *ContextHistoryResponse) String() string {
 func (*ContextHistoryResponse) ProtoMessage() {}
 
 func (x *ContextHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_context_proto_msgTypes[7]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +538,7 @@ func (x *ContextHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ContextHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{7}
+	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ContextHistoryResponse) GetRecords() []*Record {
@@ -499,7 +560,7 @@ type WatchContextsRequest struct {
 
 func (x *WatchContextsRequest) Reset() {
 	*x = WatchContextsRequest{}
-	mi := &file_quipu_api_v1_context_proto_msgTypes[8]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +572,7 @@ func (x *WatchContextsRequest) String() string {
 func (*WatchContextsRequest) ProtoMessage() {}
 
 func (x *WatchContextsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_context_proto_msgTypes[8]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +585,7 @@ func (x *WatchContextsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchContextsRequest.ProtoReflect.Descriptor instead.
 func (*WatchContextsRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{8}
+	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchContextsRequest) GetPrefix() string {
@@ -555,7 +616,7 @@ type ContextEvent struct {
 
 func (x *ContextEvent) Reset() {
 	*x = ContextEvent{}
-	mi := &file_quipu_api_v1_context_proto_msgTypes[9]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +628,7 @@ func (x *ContextEvent) String() string {
 func (*ContextEvent) ProtoMessage() {}
 
 func (x *ContextEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_context_proto_msgTypes[9]
+	mi := &file_quipu_api_v1_context_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +641,7 @@ func (x *ContextEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextEvent.ProtoReflect.Descriptor instead.
 func (*ContextEvent) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{9}
+	return file_quipu_api_v1_context_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ContextEvent) GetRecord() *Record {
@@ -645,6 +706,13 @@ const file_quipu_api_v1_context_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\"\n" +
 	"\n" +
 	"if_version\x18\x02 \x01(\x04H\x00R\tifVersion\x88\x01\x01B\r\n" +
+	"\v_if_version\"|\n" +
+	"\x14RevertContextRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\"\n" +
+	"\n" +
+	"if_version\x18\x02 \x01(\x04H\x00R\tifVersion\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x03 \x01(\x04R\ttoVersionB\r\n" +
 	"\v_if_version\"+\n" +
 	"\x15ContextHistoryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"H\n" +
@@ -656,12 +724,13 @@ const file_quipu_api_v1_context_proto_rawDesc = "" +
 	"\fContextEvent\x12,\n" +
 	"\x06record\x18\x01 \x01(\v2\x14.quipu.api.v1.RecordR\x06record\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x10\n" +
-	"\x03gap\x18\x03 \x01(\bR\x03gap2\xcf\x04\n" +
+	"\x03gap\x18\x03 \x01(\bR\x03gap2\xba\x05\n" +
 	"\bContexts\x12Y\n" +
 	"\x03Get\x12\x1f.quipu.api.v1.GetContextRequest\x1a\x14.quipu.api.v1.Record\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/contexts/{name}\x12c\n" +
 	"\x04List\x12!.quipu.api.v1.ListContextsRequest\x1a\".quipu.api.v1.ListContextsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/contexts\x12\\\n" +
 	"\x03Set\x12\x1f.quipu.api.v1.SetContextRequest\x1a\x14.quipu.api.v1.Record\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\x1a\x13/v1/contexts/{name}\x12_\n" +
-	"\x06Delete\x12\".quipu.api.v1.DeleteContextRequest\x1a\x14.quipu.api.v1.Record\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/contexts/{name}\x12y\n" +
+	"\x06Delete\x12\".quipu.api.v1.DeleteContextRequest\x1a\x14.quipu.api.v1.Record\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/contexts/{name}\x12i\n" +
+	"\x06Revert\x12\".quipu.api.v1.RevertContextRequest\x1a\x14.quipu.api.v1.Record\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/contexts/{name}:revert\x12y\n" +
 	"\aHistory\x12#.quipu.api.v1.ContextHistoryRequest\x1a$.quipu.api.v1.ContextHistoryResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/contexts/{name}/history\x12I\n" +
 	"\x05Watch\x12\".quipu.api.v1.WatchContextsRequest\x1a\x1a.quipu.api.v1.ContextEvent0\x01B-Z+github.com/quipudb/quipu/proto/api/v1;apiv1b\x06proto3"
 
@@ -677,7 +746,7 @@ func file_quipu_api_v1_context_proto_rawDescGZIP() []byte {
 	return file_quipu_api_v1_context_proto_rawDescData
 }
 
-var file_quipu_api_v1_context_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_quipu_api_v1_context_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_quipu_api_v1_context_proto_goTypes = []any{
 	(*Record)(nil),                 // 0: quipu.api.v1.Record
 	(*GetContextRequest)(nil),      // 1: quipu.api.v1.GetContextRequest
@@ -685,33 +754,36 @@ var file_quipu_api_v1_context_proto_goTypes = []any{
 	(*ListContextsResponse)(nil),   // 3: quipu.api.v1.ListContextsResponse
 	(*SetContextRequest)(nil),      // 4: quipu.api.v1.SetContextRequest
 	(*DeleteContextRequest)(nil),   // 5: quipu.api.v1.DeleteContextRequest
-	(*ContextHistoryRequest)(nil),  // 6: quipu.api.v1.ContextHistoryRequest
-	(*ContextHistoryResponse)(nil), // 7: quipu.api.v1.ContextHistoryResponse
-	(*WatchContextsRequest)(nil),   // 8: quipu.api.v1.WatchContextsRequest
-	(*ContextEvent)(nil),           // 9: quipu.api.v1.ContextEvent
-	nil,                            // 10: quipu.api.v1.Record.ValuesEntry
-	nil,                            // 11: quipu.api.v1.SetContextRequest.ValuesEntry
+	(*RevertContextRequest)(nil),   // 6: quipu.api.v1.RevertContextRequest
+	(*ContextHistoryRequest)(nil),  // 7: quipu.api.v1.ContextHistoryRequest
+	(*ContextHistoryResponse)(nil), // 8: quipu.api.v1.ContextHistoryResponse
+	(*WatchContextsRequest)(nil),   // 9: quipu.api.v1.WatchContextsRequest
+	(*ContextEvent)(nil),           // 10: quipu.api.v1.ContextEvent
+	nil,                            // 11: quipu.api.v1.Record.ValuesEntry
+	nil,                            // 12: quipu.api.v1.SetContextRequest.ValuesEntry
 }
 var file_quipu_api_v1_context_proto_depIdxs = []int32{
-	10, // 0: quipu.api.v1.Record.values:type_name -> quipu.api.v1.Record.ValuesEntry
+	11, // 0: quipu.api.v1.Record.values:type_name -> quipu.api.v1.Record.ValuesEntry
 	0,  // 1: quipu.api.v1.ListContextsResponse.records:type_name -> quipu.api.v1.Record
-	11, // 2: quipu.api.v1.SetContextRequest.values:type_name -> quipu.api.v1.SetContextRequest.ValuesEntry
+	12, // 2: quipu.api.v1.SetContextRequest.values:type_name -> quipu.api.v1.SetContextRequest.ValuesEntry
 	0,  // 3: quipu.api.v1.ContextHistoryResponse.records:type_name -> quipu.api.v1.Record
 	0,  // 4: quipu.api.v1.ContextEvent.record:type_name -> quipu.api.v1.Record
 	1,  // 5: quipu.api.v1.Contexts.Get:input_type -> quipu.api.v1.GetContextRequest
 	2,  // 6: quipu.api.v1.Contexts.List:input_type -> quipu.api.v1.ListContextsRequest
 	4,  // 7: quipu.api.v1.Contexts.Set:input_type -> quipu.api.v1.SetContextRequest
 	5,  // 8: quipu.api.v1.Contexts.Delete:input_type -> quipu.api.v1.DeleteContextRequest
-	6,  // 9: quipu.api.v1.Contexts.History:input_type -> quipu.api.v1.ContextHistoryRequest
-	8,  // 10: quipu.api.v1.Contexts.Watch:input_type -> quipu.api.v1.WatchContextsRequest
-	0,  // 11: quipu.api.v1.Contexts.Get:output_type -> quipu.api.v1.Record
-	3,  // 12: quipu.api.v1.Contexts.List:output_type -> quipu.api.v1.ListContextsResponse
-	0,  // 13: quipu.api.v1.Contexts.Set:output_type -> quipu.api.v1.Record
-	0,  // 14: quipu.api.v1.Contexts.Delete:output_type -> quipu.api.v1.Record
-	7,  // 15: quipu.api.v1.Contexts.History:output_type -> quipu.api.v1.ContextHistoryResponse
-	9,  // 16: quipu.api.v1.Contexts.Watch:output_type -> quipu.api.v1.ContextEvent
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
+	6,  // 9: quipu.api.v1.Contexts.Revert:input_type -> quipu.api.v1.RevertContextRequest
+	7,  // 10: quipu.api.v1.Contexts.History:input_type -> quipu.api.v1.ContextHistoryRequest
+	9,  // 11: quipu.api.v1.Contexts.Watch:input_type -> quipu.api.v1.WatchContextsRequest
+	0,  // 12: quipu.api.v1.Contexts.Get:output_type -> quipu.api.v1.Record
+	3,  // 13: quipu.api.v1.Contexts.List:output_type -> quipu.api.v1.ListContextsResponse
+	0,  // 14: quipu.api.v1.Contexts.Set:output_type -> quipu.api.v1.Record
+	0,  // 15: quipu.api.v1.Contexts.Delete:output_type -> quipu.api.v1.Record
+	0,  // 16: quipu.api.v1.Contexts.Revert:output_type -> quipu.api.v1.Record
+	8,  // 17: quipu.api.v1.Contexts.History:output_type -> quipu.api.v1.ContextHistoryResponse
+	10, // 18: quipu.api.v1.Contexts.Watch:output_type -> quipu.api.v1.ContextEvent
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -724,13 +796,14 @@ func file_quipu_api_v1_context_proto_init() {
 	}
 	file_quipu_api_v1_context_proto_msgTypes[4].OneofWrappers = []any{}
 	file_quipu_api_v1_context_proto_msgTypes[5].OneofWrappers = []any{}
+	file_quipu_api_v1_context_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_api_v1_context_proto_rawDesc), len(file_quipu_api_v1_context_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	Contexts_List_FullMethodName    = "/quipu.api.v1.Contexts/List"
 	Contexts_Set_FullMethodName     = "/quipu.api.v1.Contexts/Set"
 	Contexts_Delete_FullMethodName  = "/quipu.api.v1.Contexts/Delete"
+	Contexts_Revert_FullMethodName  = "/quipu.api.v1.Contexts/Revert"
 	Contexts_History_FullMethodName = "/quipu.api.v1.Contexts/History"
 	Contexts_Watch_FullMethodName   = "/quipu.api.v1.Contexts/Watch"
 )
@@ -39,6 +40,8 @@ type ContextsClient interface {
 	Set(ctx context.Context, in *SetContextRequest, opts ...grpc.CallOption) (*Record, error)
 	// Delete marks a record as deleted under the same condition; its history stays.
 	Delete(ctx context.Context, in *DeleteContextRequest, opts ...grpc.CallOption) (*Record, error)
+	// Revert writes the values of an earlier version as the next one, under the same condition.
+	Revert(ctx context.Context, in *RevertContextRequest, opts ...grpc.CallOption) (*Record, error)
 	// History lists the versions that are kept, newest first.
 	History(ctx context.Context, in *ContextHistoryRequest, opts ...grpc.CallOption) (*ContextHistoryResponse, error)
 	// Watch streams every change after a revision, once and in order. HTTP: server-sent events at /v1/contexts:watch.
@@ -93,6 +96,16 @@ func (c *contextsClient) Delete(ctx context.Context, in *DeleteContextRequest, o
 	return out, nil
 }
 
+func (c *contextsClient) Revert(ctx context.Context, in *RevertContextRequest, opts ...grpc.CallOption) (*Record, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Record)
+	err := c.cc.Invoke(ctx, Contexts_Revert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *contextsClient) History(ctx context.Context, in *ContextHistoryRequest, opts ...grpc.CallOption) (*ContextHistoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ContextHistoryResponse)
@@ -134,6 +147,8 @@ type ContextsServer interface {
 	Set(context.Context, *SetContextRequest) (*Record, error)
 	// Delete marks a record as deleted under the same condition; its history stays.
 	Delete(context.Context, *DeleteContextRequest) (*Record, error)
+	// Revert writes the values of an earlier version as the next one, under the same condition.
+	Revert(context.Context, *RevertContextRequest) (*Record, error)
 	// History lists the versions that are kept, newest first.
 	History(context.Context, *ContextHistoryRequest) (*ContextHistoryResponse, error)
 	// Watch streams every change after a revision, once and in order. HTTP: server-sent events at /v1/contexts:watch.
@@ -159,6 +174,9 @@ func (UnimplementedContextsServer) Set(context.Context, *SetContextRequest) (*Re
 }
 func (UnimplementedContextsServer) Delete(context.Context, *DeleteContextRequest) (*Record, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedContextsServer) Revert(context.Context, *RevertContextRequest) (*Record, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revert not implemented")
 }
 func (UnimplementedContextsServer) History(context.Context, *ContextHistoryRequest) (*ContextHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method History not implemented")
@@ -259,6 +277,24 @@ func _Contexts_Delete_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Contexts_Revert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevertContextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContextsServer).Revert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Contexts_Revert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContextsServer).Revert(ctx, req.(*RevertContextRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Contexts_History_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ContextHistoryRequest)
 	if err := dec(in); err != nil {
@@ -310,6 +346,10 @@ var Contexts_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Delete",
 			Handler:    _Contexts_Delete_Handler,
+		},
+		{
+			MethodName: "Revert",
+			Handler:    _Contexts_Revert_Handler,
 		},
 		{
 			MethodName: "History",

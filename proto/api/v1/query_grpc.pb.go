@@ -35,7 +35,7 @@ type QueryClient interface {
 	// Query streams results. A chunk with columns begins the result of the next statement, one with an end finishes it; a small
 	// result is one message.
 	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryChunk], error)
-	// Execute runs one statement and answers with the whole result, for JSON. For large results ask for ?format=csv or ndjson.
+	// Execute runs one statement and answers with the whole result, for JSON. For large results ask for ?format=csv, ndjson or arrow.
 	Execute(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResult, error)
 	// CopyIn runs COPY … FROM STDIN. The first message holds the statement, every message some of the data.
 	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, QueryEnd], error)
@@ -122,7 +122,7 @@ type QueryServer interface {
 	// Query streams results. A chunk with columns begins the result of the next statement, one with an end finishes it; a small
 	// result is one message.
 	Query(*QueryRequest, grpc.ServerStreamingServer[QueryChunk]) error
-	// Execute runs one statement and answers with the whole result, for JSON. For large results ask for ?format=csv or ndjson.
+	// Execute runs one statement and answers with the whole result, for JSON. For large results ask for ?format=csv, ndjson or arrow.
 	Execute(context.Context, *QueryRequest) (*QueryResult, error)
 	// CopyIn runs COPY … FROM STDIN. The first message holds the statement, every message some of the data.
 	CopyIn(grpc.ClientStreamingServer[CopyInRequest, QueryEnd]) error

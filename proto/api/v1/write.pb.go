@@ -116,7 +116,8 @@ type Stamp struct {
 	Seq uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Every batch of the session up to and including this seq has had its answer. At most 1,024 may be open above it.
 	AckUpTo uint64 `protobuf:"varint,3,opt,name=ack_up_to,json=ackUpTo,proto3" json:"ack_up_to,omitempty"`
-	// Version of the shard map that the client knew when it split or first sent the batch; 0 leaves the split to the server.
+	// Version of the shard map that the client knew when it split or first sent the batch; 0 leaves the split to the server. The
+	// server splits again in any case. A client that gives it is told where to send the next batch (WriteResponse.led).
 	MapVersion    uint64 `protobuf:"varint,4,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -400,7 +401,10 @@ type WriteResponse struct {
 	// The server's current shard map version.
 	MapVersion uint64 `protobuf:"varint,5,opt,name=map_version,json=mapVersion,proto3" json:"map_version,omitempty"`
 	// Answers to other requests that travel in the same message. Only on a stream whose client has sent requests together.
-	More          []*WriteResponse `protobuf:"bytes,6,rep,name=more,proto3" json:"more,omitempty"`
+	More []*WriteResponse `protobuf:"bytes,6,rep,name=more,proto3" json:"more,omitempty"`
+	// Who leads the shards that the node had to pass the request on for. Only in answers to requests with a map version: what is sent to
+	// the leader at once spares a hop.
+	Led           []*ShardLeader `protobuf:"bytes,7,rep,name=led,proto3" json:"led,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,6 +481,75 @@ func (x *WriteResponse) GetMore() []*WriteResponse {
 	return nil
 }
 
+func (x *WriteResponse) GetLed() []*ShardLeader {
+	if x != nil {
+		return x.Led
+	}
+	return nil
+}
+
+// ShardLeader is the node that leads a shard.
+type ShardLeader struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Shard  uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	NodeId string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Where it serves clients, as it says itself: not necessarily an address that every client can reach.
+	ApiAddr       string `protobuf:"bytes,3,opt,name=api_addr,json=apiAddr,proto3" json:"api_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardLeader) Reset() {
+	*x = ShardLeader{}
+	mi := &file_quipu_api_v1_write_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardLeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardLeader) ProtoMessage() {}
+
+func (x *ShardLeader) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_api_v1_write_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardLeader.ProtoReflect.Descriptor instead.
+func (*ShardLeader) Descriptor() ([]byte, []int) {
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ShardLeader) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *ShardLeader) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ShardLeader) GetApiAddr() string {
+	if x != nil {
+		return x.ApiAddr
+	}
+	return ""
+}
+
 // Receipt says what a write reached: one log index a shard, of one incarnation of one cluster.
 type Receipt struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -491,7 +564,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[5]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +576,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[5]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +589,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{5}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Receipt) GetClusterId() string {
@@ -559,7 +632,7 @@ type ShardReceipt struct {
 
 func (x *ShardReceipt) Reset() {
 	*x = ShardReceipt{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[6]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +644,7 @@ func (x *ShardReceipt) String() string {
 func (*ShardReceipt) ProtoMessage() {}
 
 func (x *ShardReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[6]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +657,7 @@ func (x *ShardReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardReceipt.ProtoReflect.Descriptor instead.
 func (*ShardReceipt) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{6}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ShardReceipt) GetShard() uint32 {
@@ -621,7 +694,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[7]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +706,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[7]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +719,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{7}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Refusal) GetShard() uint32 {
@@ -684,7 +757,7 @@ type IncrementRequest struct {
 
 func (x *IncrementRequest) Reset() {
 	*x = IncrementRequest{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[8]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +769,7 @@ func (x *IncrementRequest) String() string {
 func (*IncrementRequest) ProtoMessage() {}
 
 func (x *IncrementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[8]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +782,7 @@ func (x *IncrementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncrementRequest.ProtoReflect.Descriptor instead.
 func (*IncrementRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{8}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IncrementRequest) GetTable() string {
@@ -761,7 +834,7 @@ type IncrementRow struct {
 
 func (x *IncrementRow) Reset() {
 	*x = IncrementRow{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[9]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +846,7 @@ func (x *IncrementRow) String() string {
 func (*IncrementRow) ProtoMessage() {}
 
 func (x *IncrementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[9]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +859,7 @@ func (x *IncrementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncrementRow.ProtoReflect.Descriptor instead.
 func (*IncrementRow) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{9}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IncrementRow) GetValues() map[string]*structpb.Value {
@@ -822,7 +895,7 @@ type IncrementResponse struct {
 
 func (x *IncrementResponse) Reset() {
 	*x = IncrementResponse{}
-	mi := &file_quipu_api_v1_write_proto_msgTypes[10]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +907,7 @@ func (x *IncrementResponse) String() string {
 func (*IncrementResponse) ProtoMessage() {}
 
 func (x *IncrementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_api_v1_write_proto_msgTypes[10]
+	mi := &file_quipu_api_v1_write_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +920,7 @@ func (x *IncrementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncrementResponse.ProtoReflect.Descriptor instead.
 func (*IncrementResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{10}
+	return file_quipu_api_v1_write_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IncrementResponse) GetReceipt() *Receipt {
@@ -905,7 +978,7 @@ const file_quipu_api_v1_write_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x01(\fR\x06values\x12\x18\n" +
 	"\alengths\x18\x03 \x03(\rR\alengths\x12\x14\n" +
-	"\x05codes\x18\x04 \x01(\fR\x05codes\"\xfe\x01\n" +
+	"\x05codes\x18\x04 \x01(\fR\x05codes\"\xab\x02\n" +
 	"\rWriteResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\areceipt\x18\x02 \x01(\v2\x15.quipu.api.v1.ReceiptR\areceipt\x12/\n" +
@@ -913,7 +986,12 @@ const file_quipu_api_v1_write_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\v2\x13.quipu.api.v1.ErrorR\x05error\x12\x1f\n" +
 	"\vmap_version\x18\x05 \x01(\x04R\n" +
 	"mapVersion\x12/\n" +
-	"\x04more\x18\x06 \x03(\v2\x1b.quipu.api.v1.WriteResponseR\x04more\"\x95\x01\n" +
+	"\x04more\x18\x06 \x03(\v2\x1b.quipu.api.v1.WriteResponseR\x04more\x12+\n" +
+	"\x03led\x18\a \x03(\v2\x19.quipu.api.v1.ShardLeaderR\x03led\"W\n" +
+	"\vShardLeader\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x19\n" +
+	"\bapi_addr\x18\x03 \x01(\tR\aapiAddr\"\x95\x01\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12 \n" +
@@ -963,52 +1041,54 @@ func file_quipu_api_v1_write_proto_rawDescGZIP() []byte {
 	return file_quipu_api_v1_write_proto_rawDescData
 }
 
-var file_quipu_api_v1_write_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_quipu_api_v1_write_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_quipu_api_v1_write_proto_goTypes = []any{
 	(*WriteRequest)(nil),          // 0: quipu.api.v1.WriteRequest
 	(*Stamp)(nil),                 // 1: quipu.api.v1.Stamp
 	(*Batch)(nil),                 // 2: quipu.api.v1.Batch
 	(*Column)(nil),                // 3: quipu.api.v1.Column
 	(*WriteResponse)(nil),         // 4: quipu.api.v1.WriteResponse
-	(*Receipt)(nil),               // 5: quipu.api.v1.Receipt
-	(*ShardReceipt)(nil),          // 6: quipu.api.v1.ShardReceipt
-	(*Refusal)(nil),               // 7: quipu.api.v1.Refusal
-	(*IncrementRequest)(nil),      // 8: quipu.api.v1.IncrementRequest
-	(*IncrementRow)(nil),          // 9: quipu.api.v1.IncrementRow
-	(*IncrementResponse)(nil),     // 10: quipu.api.v1.IncrementResponse
-	nil,                           // 11: quipu.api.v1.IncrementRow.ValuesEntry
-	(*Error)(nil),                 // 12: quipu.api.v1.Error
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*structpb.Value)(nil),        // 14: google.protobuf.Value
+	(*ShardLeader)(nil),           // 5: quipu.api.v1.ShardLeader
+	(*Receipt)(nil),               // 6: quipu.api.v1.Receipt
+	(*ShardReceipt)(nil),          // 7: quipu.api.v1.ShardReceipt
+	(*Refusal)(nil),               // 8: quipu.api.v1.Refusal
+	(*IncrementRequest)(nil),      // 9: quipu.api.v1.IncrementRequest
+	(*IncrementRow)(nil),          // 10: quipu.api.v1.IncrementRow
+	(*IncrementResponse)(nil),     // 11: quipu.api.v1.IncrementResponse
+	nil,                           // 12: quipu.api.v1.IncrementRow.ValuesEntry
+	(*Error)(nil),                 // 13: quipu.api.v1.Error
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*structpb.Value)(nil),        // 15: google.protobuf.Value
 }
 var file_quipu_api_v1_write_proto_depIdxs = []int32{
 	1,  // 0: quipu.api.v1.WriteRequest.stamp:type_name -> quipu.api.v1.Stamp
 	2,  // 1: quipu.api.v1.WriteRequest.batch:type_name -> quipu.api.v1.Batch
 	0,  // 2: quipu.api.v1.WriteRequest.more:type_name -> quipu.api.v1.WriteRequest
 	3,  // 3: quipu.api.v1.Batch.columns:type_name -> quipu.api.v1.Column
-	5,  // 4: quipu.api.v1.WriteResponse.receipt:type_name -> quipu.api.v1.Receipt
-	7,  // 5: quipu.api.v1.WriteResponse.refused:type_name -> quipu.api.v1.Refusal
-	12, // 6: quipu.api.v1.WriteResponse.error:type_name -> quipu.api.v1.Error
+	6,  // 4: quipu.api.v1.WriteResponse.receipt:type_name -> quipu.api.v1.Receipt
+	8,  // 5: quipu.api.v1.WriteResponse.refused:type_name -> quipu.api.v1.Refusal
+	13, // 6: quipu.api.v1.WriteResponse.error:type_name -> quipu.api.v1.Error
 	4,  // 7: quipu.api.v1.WriteResponse.more:type_name -> quipu.api.v1.WriteResponse
-	6,  // 8: quipu.api.v1.Receipt.shards:type_name -> quipu.api.v1.ShardReceipt
-	12, // 9: quipu.api.v1.Refusal.error:type_name -> quipu.api.v1.Error
-	9,  // 10: quipu.api.v1.IncrementRequest.rows:type_name -> quipu.api.v1.IncrementRow
-	11, // 11: quipu.api.v1.IncrementRow.values:type_name -> quipu.api.v1.IncrementRow.ValuesEntry
-	13, // 12: quipu.api.v1.IncrementRow.time:type_name -> google.protobuf.Timestamp
-	5,  // 13: quipu.api.v1.IncrementResponse.receipt:type_name -> quipu.api.v1.Receipt
-	7,  // 14: quipu.api.v1.IncrementResponse.refused:type_name -> quipu.api.v1.Refusal
-	14, // 15: quipu.api.v1.IncrementRow.ValuesEntry.value:type_name -> google.protobuf.Value
-	0,  // 16: quipu.api.v1.Write.Write:input_type -> quipu.api.v1.WriteRequest
-	0,  // 17: quipu.api.v1.Write.WriteStream:input_type -> quipu.api.v1.WriteRequest
-	8,  // 18: quipu.api.v1.Write.Increment:input_type -> quipu.api.v1.IncrementRequest
-	4,  // 19: quipu.api.v1.Write.Write:output_type -> quipu.api.v1.WriteResponse
-	4,  // 20: quipu.api.v1.Write.WriteStream:output_type -> quipu.api.v1.WriteResponse
-	10, // 21: quipu.api.v1.Write.Increment:output_type -> quipu.api.v1.IncrementResponse
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	5,  // 8: quipu.api.v1.WriteResponse.led:type_name -> quipu.api.v1.ShardLeader
+	7,  // 9: quipu.api.v1.Receipt.shards:type_name -> quipu.api.v1.ShardReceipt
+	13, // 10: quipu.api.v1.Refusal.error:type_name -> quipu.api.v1.Error
+	10, // 11: quipu.api.v1.IncrementRequest.rows:type_name -> quipu.api.v1.IncrementRow
+	12, // 12: quipu.api.v1.IncrementRow.values:type_name -> quipu.api.v1.IncrementRow.ValuesEntry
+	14, // 13: quipu.api.v1.IncrementRow.time:type_name -> google.protobuf.Timestamp
+	6,  // 14: quipu.api.v1.IncrementResponse.receipt:type_name -> quipu.api.v1.Receipt
+	8,  // 15: quipu.api.v1.IncrementResponse.refused:type_name -> quipu.api.v1.Refusal
+	15, // 16: quipu.api.v1.IncrementRow.ValuesEntry.value:type_name -> google.protobuf.Value
+	0,  // 17: quipu.api.v1.Write.Write:input_type -> quipu.api.v1.WriteRequest
+	0,  // 18: quipu.api.v1.Write.WriteStream:input_type -> quipu.api.v1.WriteRequest
+	9,  // 19: quipu.api.v1.Write.Increment:input_type -> quipu.api.v1.IncrementRequest
+	4,  // 20: quipu.api.v1.Write.Write:output_type -> quipu.api.v1.WriteResponse
+	4,  // 21: quipu.api.v1.Write.WriteStream:output_type -> quipu.api.v1.WriteResponse
+	11, // 22: quipu.api.v1.Write.Increment:output_type -> quipu.api.v1.IncrementResponse
+	20, // [20:23] is the sub-list for method output_type
+	17, // [17:20] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_quipu_api_v1_write_proto_init() }
@@ -1017,14 +1097,14 @@ func file_quipu_api_v1_write_proto_init() {
 		return
 	}
 	file_quipu_api_v1_error_proto_init()
-	file_quipu_api_v1_write_proto_msgTypes[9].OneofWrappers = []any{}
+	file_quipu_api_v1_write_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_api_v1_write_proto_rawDesc), len(file_quipu_api_v1_write_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

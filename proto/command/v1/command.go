@@ -79,6 +79,8 @@ const (
 	KindGrant     Kind = 50
 	KindPutToken  Kind = 51
 	KindDropToken Kind = 52
+
+	KindOnce Kind = 56
 )
 
 var kindNames = map[Kind]string{
@@ -89,7 +91,7 @@ var kindNames = map[Kind]string{
 	KindTruncateTable: "TruncateTable", KindSetContext: "SetContext", KindPutImport: "PutImport", KindPutNode: "PutNode",
 	KindLease: "Lease", KindSetNodeState: "SetNodeState", KindSetReplicas: "SetReplicas",
 	KindPutRole: "PutRole", KindDropRole: "DropRole", KindGrant: "Grant", KindPutToken: "PutToken",
-	KindDropToken: "DropToken",
+	KindDropToken: "DropToken", KindOnce: "Once",
 }
 
 // String is the command's name.
@@ -250,6 +252,8 @@ func blank(kind Kind) Command {
 		return &PutToken{}
 	case KindDropToken:
 		return &DropToken{}
+	case KindOnce:
+		return &Once{}
 	}
 	return nil
 }

@@ -66,6 +66,7 @@ func examples() []Command {
 		&Grant{Timed: at, By: "root", Revoke: true, Option: true, Privileges: schema.Select | schema.Drop, Tables: []schema.TableID{7, 300}, Roles: []string{"ann", "public"}},
 		&PutToken{at, schema.Token{Role: "web", Name: "ci", Hash: [32]byte{1, 31: 2}, Created: 1_700_000_000_000, Expires: 1_800_000_000_000, By: "root"}},
 		&DropToken{at, "root", "web", "ci"},
+		&Once{at, [16]byte{1, 15: 2}, 300, &OpenSession{Principal: "ann"}},
 	}
 }
 

@@ -230,8 +230,10 @@ func (x *NodeAddress) GetPeerAddr() string {
 }
 
 type ConfirmRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Groups        []uint32               `protobuf:"varint,1,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Groups []uint32               `protobuf:"varint,1,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	// The last entry of each group's log is wanted too.
+	Last          bool `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +273,13 @@ func (x *ConfirmRequest) GetGroups() []uint32 {
 		return x.Groups
 	}
 	return nil
+}
+
+func (x *ConfirmRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
 }
 
 type ConfirmResponse struct {
@@ -332,7 +341,10 @@ type GroupTerm struct {
 	Member bool   `protobuf:"varint,1,opt,name=member,proto3" json:"member,omitempty"`
 	Term   uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	// Node that leads as far as this one knows.
-	Leader        string `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Leader string `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	// Of the last entry of the log, where it is wanted; 0 if the log is empty.
+	LastIndex     uint64 `protobuf:"varint,4,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	LastTerm      uint64 `protobuf:"varint,5,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +398,20 @@ func (x *GroupTerm) GetLeader() string {
 		return x.Leader
 	}
 	return ""
+}
+
+func (x *GroupTerm) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+func (x *GroupTerm) GetLastTerm() uint64 {
+	if x != nil {
+		return x.LastTerm
+	}
+	return 0
 }
 
 type ReportRequest struct {
@@ -447,6 +473,10 @@ type ReportResponse struct {
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	DiskFreeBytes int64                  `protobuf:"varint,3,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	ResidentBytes int64                  `protobuf:"varint,4,opt,name=resident_bytes,json=residentBytes,proto3" json:"resident_bytes,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Cells         int64                  `protobuf:"varint,6,opt,name=cells,proto3" json:"cells,omitempty"`
+	UptimeMs      int64                  `protobuf:"varint,7,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"`
+	Ready         bool                   `protobuf:"varint,8,opt,name=ready,proto3" json:"ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +539,34 @@ func (x *ReportResponse) GetResidentBytes() int64 {
 	return 0
 }
 
+func (x *ReportResponse) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetCells() int64 {
+	if x != nil {
+		return x.Cells
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetUptimeMs() int64 {
+	if x != nil {
+		return x.UptimeMs
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
 // GroupReport is a node's replica of one group.
 type GroupReport struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -523,7 +581,10 @@ type GroupReport struct {
 	Members []*MemberInfo `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
 	Leader  string        `protobuf:"bytes,9,opt,name=leader,proto3" json:"leader,omitempty"`
 	// States are installed here again and again: the replica needs to be made anew.
-	Stuck         bool `protobuf:"varint,10,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	Stuck        bool   `protobuf:"varint,10,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	DurableIndex uint64 `protobuf:"varint,11,opt,name=durable_index,json=durableIndex,proto3" json:"durable_index,omitempty"`
+	// Leader, Follower, Candidate or Shutdown.
+	State         string `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -626,6 +687,20 @@ func (x *GroupReport) GetStuck() bool {
 		return x.Stuck
 	}
 	return false
+}
+
+func (x *GroupReport) GetDurableIndex() uint64 {
+	if x != nil {
+		return x.DurableIndex
+	}
+	return 0
+}
+
+func (x *GroupReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
 }
 
 type MemberInfo struct {
@@ -857,6 +932,237 @@ func (*ChangeResponse) Descriptor() ([]byte, []int) {
 	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{13}
 }
 
+// HeartbeatRequest is one node's. Loads are medians of the last beats, so that spikes do not count.
+type HeartbeatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Share of the processors that are busy, 0 to 1.
+	Cpu float64 `protobuf:"fixed64,2,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	// Share of the memory that is free, 0 to 1.
+	MemoryFree float64 `protobuf:"fixed64,3,opt,name=memory_free,json=memoryFree,proto3" json:"memory_free,omitempty"`
+	// Of the heartbeats before this one.
+	RttUs         int64            `protobuf:"varint,4,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	Groups        []*GroupProgress `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatRequest) Reset() {
+	*x = HeartbeatRequest{}
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatRequest) ProtoMessage() {}
+
+func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HeartbeatRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetMemoryFree() float64 {
+	if x != nil {
+		return x.MemoryFree
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetRttUs() int64 {
+	if x != nil {
+		return x.RttUs
+	}
+	return 0
+}
+
+func (x *HeartbeatRequest) GetGroups() []*GroupProgress {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// GroupProgress is the entries of a shard's log that a replica has applied within the last beats.
+type GroupProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         uint32                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	Entries       uint64                 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupProgress) Reset() {
+	*x = GroupProgress{}
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupProgress) ProtoMessage() {}
+
+func (x *GroupProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupProgress.ProtoReflect.Descriptor instead.
+func (*GroupProgress) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GroupProgress) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *GroupProgress) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+type HeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*NodeHealth          `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatResponse) Reset() {
+	*x = HeartbeatResponse{}
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatResponse) ProtoMessage() {}
+
+func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *HeartbeatResponse) GetNodes() []*NodeHealth {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// NodeHealth is what the meta leader has last heard of a node that has replicas of shards.
+type NodeHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Beat  *HeartbeatRequest      `protobuf:"bytes,1,opt,name=beat,proto3" json:"beat,omitempty"`
+	// How long ago.
+	AgeMs         int64 `protobuf:"varint,2,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeHealth) Reset() {
+	*x = NodeHealth{}
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeHealth) ProtoMessage() {}
+
+func (x *NodeHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeHealth.ProtoReflect.Descriptor instead.
+func (*NodeHealth) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *NodeHealth) GetBeat() *HeartbeatRequest {
+	if x != nil {
+		return x.Beat
+	}
+	return nil
+}
+
+func (x *NodeHealth) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 type ReadMetaRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -865,7 +1171,7 @@ type ReadMetaRequest struct {
 
 func (x *ReadMetaRequest) Reset() {
 	*x = ReadMetaRequest{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1183,7 @@ func (x *ReadMetaRequest) String() string {
 func (*ReadMetaRequest) ProtoMessage() {}
 
 func (x *ReadMetaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[14]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1196,7 @@ func (x *ReadMetaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMetaRequest.ProtoReflect.Descriptor instead.
 func (*ReadMetaRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{14}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{18}
 }
 
 type ReadMetaResponse struct {
@@ -902,7 +1208,7 @@ type ReadMetaResponse struct {
 
 func (x *ReadMetaResponse) Reset() {
 	*x = ReadMetaResponse{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1220,7 @@ func (x *ReadMetaResponse) String() string {
 func (*ReadMetaResponse) ProtoMessage() {}
 
 func (x *ReadMetaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[15]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1233,7 @@ func (x *ReadMetaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMetaResponse.ProtoReflect.Descriptor instead.
 func (*ReadMetaResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{15}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReadMetaResponse) GetIndex() uint64 {
@@ -947,7 +1253,7 @@ type ProposeMetaRequest struct {
 
 func (x *ProposeMetaRequest) Reset() {
 	*x = ProposeMetaRequest{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1265,7 @@ func (x *ProposeMetaRequest) String() string {
 func (*ProposeMetaRequest) ProtoMessage() {}
 
 func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[16]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1278,7 @@ func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaRequest.ProtoReflect.Descriptor instead.
 func (*ProposeMetaRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{16}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProposeMetaRequest) GetCommand() []byte {
@@ -1003,7 +1309,7 @@ type ProposeMetaResponse struct {
 
 func (x *ProposeMetaResponse) Reset() {
 	*x = ProposeMetaResponse{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1321,7 @@ func (x *ProposeMetaResponse) String() string {
 func (*ProposeMetaResponse) ProtoMessage() {}
 
 func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[17]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1334,7 @@ func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaResponse.ProtoReflect.Descriptor instead.
 func (*ProposeMetaResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{17}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProposeMetaResponse) GetIndex() uint64 {
@@ -1130,7 +1436,7 @@ type ContextRecord struct {
 
 func (x *ContextRecord) Reset() {
 	*x = ContextRecord{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[18]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1448,7 @@ func (x *ContextRecord) String() string {
 func (*ContextRecord) ProtoMessage() {}
 
 func (x *ContextRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[18]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1461,7 @@ func (x *ContextRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextRecord.ProtoReflect.Descriptor instead.
 func (*ContextRecord) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{18}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContextRecord) GetName() string {
@@ -1220,7 +1526,7 @@ type LeaseRecord struct {
 
 func (x *LeaseRecord) Reset() {
 	*x = LeaseRecord{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[19]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1538,7 @@ func (x *LeaseRecord) String() string {
 func (*LeaseRecord) ProtoMessage() {}
 
 func (x *LeaseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[19]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1551,7 @@ func (x *LeaseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRecord.ProtoReflect.Descriptor instead.
 func (*LeaseRecord) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{19}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LeaseRecord) GetName() string {
@@ -1293,7 +1599,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[20]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1611,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[20]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1624,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{20}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FollowRequest) GetShard() uint32 {
@@ -1343,7 +1649,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1661,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_membership_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_membership_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1674,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{21}
+	return file_quipu_peer_v1_membership_proto_rawDescGZIP(), []int{25}
 }
 
 var File_quipu_peer_v1_membership_proto protoreflect.FileDescriptor
@@ -1390,24 +1696,32 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x05nodes\x18\x03 \x03(\v2\x1a.quipu.peer.v1.NodeAddressR\x05nodes\">\n" +
 	"\vNodeAddress\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
-	"\tpeer_addr\x18\x02 \x01(\tR\bpeerAddr\"(\n" +
+	"\tpeer_addr\x18\x02 \x01(\tR\bpeerAddr\"<\n" +
 	"\x0eConfirmRequest\x12\x16\n" +
-	"\x06groups\x18\x01 \x03(\rR\x06groups\"\\\n" +
+	"\x06groups\x18\x01 \x03(\rR\x06groups\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\"\\\n" +
 	"\x0fConfirmResponse\x12.\n" +
 	"\x05terms\x18\x01 \x03(\v2\x18.quipu.peer.v1.GroupTermR\x05terms\x12\x19\n" +
-	"\bclock_ms\x18\x02 \x01(\x03R\aclockMs\"O\n" +
+	"\bclock_ms\x18\x02 \x01(\x03R\aclockMs\"\x8b\x01\n" +
 	"\tGroupTerm\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\bR\x06member\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
-	"\x06leader\x18\x03 \x01(\tR\x06leader\"7\n" +
+	"\x06leader\x18\x03 \x01(\tR\x06leader\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x04 \x01(\x04R\tlastIndex\x12\x1b\n" +
+	"\tlast_term\x18\x05 \x01(\x04R\blastTerm\"7\n" +
 	"\rReportRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x04R\x04term\"\xad\x01\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"\x99\x02\n" +
 	"\x0eReportResponse\x122\n" +
 	"\x06groups\x18\x01 \x03(\v2\x1a.quipu.peer.v1.GroupReportR\x06groups\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x03 \x01(\x03R\rdiskFreeBytes\x12%\n" +
-	"\x0eresident_bytes\x18\x04 \x01(\x03R\rresidentBytes\"\xae\x02\n" +
+	"\x0eresident_bytes\x18\x04 \x01(\x03R\rresidentBytes\x12!\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x03R\vmemoryBytes\x12\x14\n" +
+	"\x05cells\x18\x06 \x01(\x03R\x05cells\x12\x1b\n" +
+	"\tuptime_ms\x18\a \x01(\x03R\buptimeMs\x12\x14\n" +
+	"\x05ready\x18\b \x01(\bR\x05ready\"\xe9\x02\n" +
 	"\vGroupReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1d\n" +
@@ -1420,7 +1734,9 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\amembers\x18\b \x03(\v2\x19.quipu.peer.v1.MemberInfoR\amembers\x12\x16\n" +
 	"\x06leader\x18\t \x01(\tR\x06leader\x12\x14\n" +
 	"\x05stuck\x18\n" +
-	" \x01(\bR\x05stuck\"6\n" +
+	" \x01(\bR\x05stuck\x12#\n" +
+	"\rdurable_index\x18\v \x01(\x04R\fdurableIndex\x12\x14\n" +
+	"\x05state\x18\f \x01(\tR\x05state\"6\n" +
 	"\n" +
 	"MemberInfo\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -1432,7 +1748,23 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\"\x10\n" +
-	"\x0eChangeResponse\"\x11\n" +
+	"\x0eChangeResponse\"\xa6\x01\n" +
+	"\x10HeartbeatRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03cpu\x18\x02 \x01(\x01R\x03cpu\x12\x1f\n" +
+	"\vmemory_free\x18\x03 \x01(\x01R\n" +
+	"memoryFree\x12\x15\n" +
+	"\x06rtt_us\x18\x04 \x01(\x03R\x05rttUs\x124\n" +
+	"\x06groups\x18\x05 \x03(\v2\x1c.quipu.peer.v1.GroupProgressR\x06groups\"?\n" +
+	"\rGroupProgress\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\rR\x05group\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x04R\aentries\"D\n" +
+	"\x11HeartbeatResponse\x12/\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x19.quipu.peer.v1.NodeHealthR\x05nodes\"X\n" +
+	"\n" +
+	"NodeHealth\x123\n" +
+	"\x04beat\x18\x01 \x01(\v2\x1f.quipu.peer.v1.HeartbeatRequestR\x04beat\x12\x15\n" +
+	"\x06age_ms\x18\x02 \x01(\x03R\x05ageMs\"\x11\n" +
 	"\x0fReadMetaRequest\"(\n" +
 	"\x10ReadMetaResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\".\n" +
@@ -1476,7 +1808,7 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\x10\n" +
 	"\x0eFollowResponse2K\n" +
 	"\bEntrance\x12?\n" +
-	"\x04Join\x12\x1a.quipu.peer.v1.JoinRequest\x1a\x1b.quipu.peer.v1.JoinResponse2\xd9\x04\n" +
+	"\x04Join\x12\x1a.quipu.peer.v1.JoinRequest\x1a\x1b.quipu.peer.v1.JoinResponse2\xa9\x05\n" +
 	"\n" +
 	"Membership\x12H\n" +
 	"\aConfirm\x12\x1d.quipu.peer.v1.ConfirmRequest\x1a\x1e.quipu.peer.v1.ConfirmResponse\x12E\n" +
@@ -1485,7 +1817,8 @@ const file_quipu_peer_v1_membership_proto_rawDesc = "" +
 	"\x05Close\x12\x1c.quipu.peer.v1.MemberRequest\x1a\x1d.quipu.peer.v1.MemberResponse\x12E\n" +
 	"\x06Change\x12\x1c.quipu.peer.v1.ChangeRequest\x1a\x1d.quipu.peer.v1.ChangeResponse\x12K\n" +
 	"\bReadMeta\x12\x1e.quipu.peer.v1.ReadMetaRequest\x1a\x1f.quipu.peer.v1.ReadMetaResponse\x12T\n" +
-	"\vProposeMeta\x12!.quipu.peer.v1.ProposeMetaRequest\x1a\".quipu.peer.v1.ProposeMetaResponse\x12E\n" +
+	"\vProposeMeta\x12!.quipu.peer.v1.ProposeMetaRequest\x1a\".quipu.peer.v1.ProposeMetaResponse\x12N\n" +
+	"\tHeartbeat\x12\x1f.quipu.peer.v1.HeartbeatRequest\x1a .quipu.peer.v1.HeartbeatResponse\x12E\n" +
 	"\x06Follow\x12\x1c.quipu.peer.v1.FollowRequest\x1a\x1d.quipu.peer.v1.FollowResponseB/Z-github.com/quipudb/quipu/proto/peer/v1;peerv1b\x06proto3"
 
 var (
@@ -1500,7 +1833,7 @@ func file_quipu_peer_v1_membership_proto_rawDescGZIP() []byte {
 	return file_quipu_peer_v1_membership_proto_rawDescData
 }
 
-var file_quipu_peer_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_quipu_peer_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_quipu_peer_v1_membership_proto_goTypes = []any{
 	(*JoinRequest)(nil),         // 0: quipu.peer.v1.JoinRequest
 	(*JoinResponse)(nil),        // 1: quipu.peer.v1.JoinResponse
@@ -1516,47 +1849,56 @@ var file_quipu_peer_v1_membership_proto_goTypes = []any{
 	(*MemberResponse)(nil),      // 11: quipu.peer.v1.MemberResponse
 	(*ChangeRequest)(nil),       // 12: quipu.peer.v1.ChangeRequest
 	(*ChangeResponse)(nil),      // 13: quipu.peer.v1.ChangeResponse
-	(*ReadMetaRequest)(nil),     // 14: quipu.peer.v1.ReadMetaRequest
-	(*ReadMetaResponse)(nil),    // 15: quipu.peer.v1.ReadMetaResponse
-	(*ProposeMetaRequest)(nil),  // 16: quipu.peer.v1.ProposeMetaRequest
-	(*ProposeMetaResponse)(nil), // 17: quipu.peer.v1.ProposeMetaResponse
-	(*ContextRecord)(nil),       // 18: quipu.peer.v1.ContextRecord
-	(*LeaseRecord)(nil),         // 19: quipu.peer.v1.LeaseRecord
-	(*FollowRequest)(nil),       // 20: quipu.peer.v1.FollowRequest
-	(*FollowResponse)(nil),      // 21: quipu.peer.v1.FollowResponse
-	nil,                         // 22: quipu.peer.v1.ContextRecord.ValuesEntry
+	(*HeartbeatRequest)(nil),    // 14: quipu.peer.v1.HeartbeatRequest
+	(*GroupProgress)(nil),       // 15: quipu.peer.v1.GroupProgress
+	(*HeartbeatResponse)(nil),   // 16: quipu.peer.v1.HeartbeatResponse
+	(*NodeHealth)(nil),          // 17: quipu.peer.v1.NodeHealth
+	(*ReadMetaRequest)(nil),     // 18: quipu.peer.v1.ReadMetaRequest
+	(*ReadMetaResponse)(nil),    // 19: quipu.peer.v1.ReadMetaResponse
+	(*ProposeMetaRequest)(nil),  // 20: quipu.peer.v1.ProposeMetaRequest
+	(*ProposeMetaResponse)(nil), // 21: quipu.peer.v1.ProposeMetaResponse
+	(*ContextRecord)(nil),       // 22: quipu.peer.v1.ContextRecord
+	(*LeaseRecord)(nil),         // 23: quipu.peer.v1.LeaseRecord
+	(*FollowRequest)(nil),       // 24: quipu.peer.v1.FollowRequest
+	(*FollowResponse)(nil),      // 25: quipu.peer.v1.FollowResponse
+	nil,                         // 26: quipu.peer.v1.ContextRecord.ValuesEntry
 }
 var file_quipu_peer_v1_membership_proto_depIdxs = []int32{
 	2,  // 0: quipu.peer.v1.JoinResponse.nodes:type_name -> quipu.peer.v1.NodeAddress
 	5,  // 1: quipu.peer.v1.ConfirmResponse.terms:type_name -> quipu.peer.v1.GroupTerm
 	8,  // 2: quipu.peer.v1.ReportResponse.groups:type_name -> quipu.peer.v1.GroupReport
 	9,  // 3: quipu.peer.v1.GroupReport.members:type_name -> quipu.peer.v1.MemberInfo
-	18, // 4: quipu.peer.v1.ProposeMetaResponse.record:type_name -> quipu.peer.v1.ContextRecord
-	19, // 5: quipu.peer.v1.ProposeMetaResponse.lease:type_name -> quipu.peer.v1.LeaseRecord
-	22, // 6: quipu.peer.v1.ContextRecord.values:type_name -> quipu.peer.v1.ContextRecord.ValuesEntry
-	0,  // 7: quipu.peer.v1.Entrance.Join:input_type -> quipu.peer.v1.JoinRequest
-	3,  // 8: quipu.peer.v1.Membership.Confirm:input_type -> quipu.peer.v1.ConfirmRequest
-	6,  // 9: quipu.peer.v1.Membership.Report:input_type -> quipu.peer.v1.ReportRequest
-	10, // 10: quipu.peer.v1.Membership.Open:input_type -> quipu.peer.v1.MemberRequest
-	10, // 11: quipu.peer.v1.Membership.Close:input_type -> quipu.peer.v1.MemberRequest
-	12, // 12: quipu.peer.v1.Membership.Change:input_type -> quipu.peer.v1.ChangeRequest
-	14, // 13: quipu.peer.v1.Membership.ReadMeta:input_type -> quipu.peer.v1.ReadMetaRequest
-	16, // 14: quipu.peer.v1.Membership.ProposeMeta:input_type -> quipu.peer.v1.ProposeMetaRequest
-	20, // 15: quipu.peer.v1.Membership.Follow:input_type -> quipu.peer.v1.FollowRequest
-	1,  // 16: quipu.peer.v1.Entrance.Join:output_type -> quipu.peer.v1.JoinResponse
-	4,  // 17: quipu.peer.v1.Membership.Confirm:output_type -> quipu.peer.v1.ConfirmResponse
-	7,  // 18: quipu.peer.v1.Membership.Report:output_type -> quipu.peer.v1.ReportResponse
-	11, // 19: quipu.peer.v1.Membership.Open:output_type -> quipu.peer.v1.MemberResponse
-	11, // 20: quipu.peer.v1.Membership.Close:output_type -> quipu.peer.v1.MemberResponse
-	13, // 21: quipu.peer.v1.Membership.Change:output_type -> quipu.peer.v1.ChangeResponse
-	15, // 22: quipu.peer.v1.Membership.ReadMeta:output_type -> quipu.peer.v1.ReadMetaResponse
-	17, // 23: quipu.peer.v1.Membership.ProposeMeta:output_type -> quipu.peer.v1.ProposeMetaResponse
-	21, // 24: quipu.peer.v1.Membership.Follow:output_type -> quipu.peer.v1.FollowResponse
-	16, // [16:25] is the sub-list for method output_type
-	7,  // [7:16] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	15, // 4: quipu.peer.v1.HeartbeatRequest.groups:type_name -> quipu.peer.v1.GroupProgress
+	17, // 5: quipu.peer.v1.HeartbeatResponse.nodes:type_name -> quipu.peer.v1.NodeHealth
+	14, // 6: quipu.peer.v1.NodeHealth.beat:type_name -> quipu.peer.v1.HeartbeatRequest
+	22, // 7: quipu.peer.v1.ProposeMetaResponse.record:type_name -> quipu.peer.v1.ContextRecord
+	23, // 8: quipu.peer.v1.ProposeMetaResponse.lease:type_name -> quipu.peer.v1.LeaseRecord
+	26, // 9: quipu.peer.v1.ContextRecord.values:type_name -> quipu.peer.v1.ContextRecord.ValuesEntry
+	0,  // 10: quipu.peer.v1.Entrance.Join:input_type -> quipu.peer.v1.JoinRequest
+	3,  // 11: quipu.peer.v1.Membership.Confirm:input_type -> quipu.peer.v1.ConfirmRequest
+	6,  // 12: quipu.peer.v1.Membership.Report:input_type -> quipu.peer.v1.ReportRequest
+	10, // 13: quipu.peer.v1.Membership.Open:input_type -> quipu.peer.v1.MemberRequest
+	10, // 14: quipu.peer.v1.Membership.Close:input_type -> quipu.peer.v1.MemberRequest
+	12, // 15: quipu.peer.v1.Membership.Change:input_type -> quipu.peer.v1.ChangeRequest
+	18, // 16: quipu.peer.v1.Membership.ReadMeta:input_type -> quipu.peer.v1.ReadMetaRequest
+	20, // 17: quipu.peer.v1.Membership.ProposeMeta:input_type -> quipu.peer.v1.ProposeMetaRequest
+	14, // 18: quipu.peer.v1.Membership.Heartbeat:input_type -> quipu.peer.v1.HeartbeatRequest
+	24, // 19: quipu.peer.v1.Membership.Follow:input_type -> quipu.peer.v1.FollowRequest
+	1,  // 20: quipu.peer.v1.Entrance.Join:output_type -> quipu.peer.v1.JoinResponse
+	4,  // 21: quipu.peer.v1.Membership.Confirm:output_type -> quipu.peer.v1.ConfirmResponse
+	7,  // 22: quipu.peer.v1.Membership.Report:output_type -> quipu.peer.v1.ReportResponse
+	11, // 23: quipu.peer.v1.Membership.Open:output_type -> quipu.peer.v1.MemberResponse
+	11, // 24: quipu.peer.v1.Membership.Close:output_type -> quipu.peer.v1.MemberResponse
+	13, // 25: quipu.peer.v1.Membership.Change:output_type -> quipu.peer.v1.ChangeResponse
+	19, // 26: quipu.peer.v1.Membership.ReadMeta:output_type -> quipu.peer.v1.ReadMetaResponse
+	21, // 27: quipu.peer.v1.Membership.ProposeMeta:output_type -> quipu.peer.v1.ProposeMetaResponse
+	16, // 28: quipu.peer.v1.Membership.Heartbeat:output_type -> quipu.peer.v1.HeartbeatResponse
+	25, // 29: quipu.peer.v1.Membership.Follow:output_type -> quipu.peer.v1.FollowResponse
+	20, // [20:30] is the sub-list for method output_type
+	10, // [10:20] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_quipu_peer_v1_membership_proto_init() }
@@ -1570,7 +1912,7 @@ func file_quipu_peer_v1_membership_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_peer_v1_membership_proto_rawDesc), len(file_quipu_peer_v1_membership_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

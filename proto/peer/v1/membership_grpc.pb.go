@@ -136,6 +136,7 @@ const (
 	Membership_Change_FullMethodName      = "/quipu.peer.v1.Membership/Change"
 	Membership_ReadMeta_FullMethodName    = "/quipu.peer.v1.Membership/ReadMeta"
 	Membership_ProposeMeta_FullMethodName = "/quipu.peer.v1.Membership/ProposeMeta"
+	Membership_Heartbeat_FullMethodName   = "/quipu.peer.v1.Membership/Heartbeat"
 	Membership_Follow_FullMethodName      = "/quipu.peer.v1.Membership/Follow"
 )
 
@@ -158,6 +159,8 @@ type MembershipClient interface {
 	ReadMeta(ctx context.Context, in *ReadMetaRequest, opts ...grpc.CallOption) (*ReadMetaResponse, error)
 	// ProposeMeta proposes a command to the meta group; its leader answers.
 	ProposeMeta(ctx context.Context, in *ProposeMetaRequest, opts ...grpc.CallOption) (*ProposeMetaResponse, error)
+	// Heartbeat tells the meta leader how a node does, and gives what it has heard of the nodes with replicas of shards.
+	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error)
 	// Follow makes a shard apply the catalog of a revision, or of a later one; its leader answers.
 	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (*FollowResponse, error)
 }
@@ -240,6 +243,16 @@ func (c *membershipClient) ProposeMeta(ctx context.Context, in *ProposeMetaReque
 	return out, nil
 }
 
+func (c *membershipClient) Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HeartbeatResponse)
+	err := c.cc.Invoke(ctx, Membership_Heartbeat_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *membershipClient) Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (*FollowResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FollowResponse)
@@ -269,6 +282,8 @@ type MembershipServer interface {
 	ReadMeta(context.Context, *ReadMetaRequest) (*ReadMetaResponse, error)
 	// ProposeMeta proposes a command to the meta group; its leader answers.
 	ProposeMeta(context.Context, *ProposeMetaRequest) (*ProposeMetaResponse, error)
+	// Heartbeat tells the meta leader how a node does, and gives what it has heard of the nodes with replicas of shards.
+	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error)
 	// Follow makes a shard apply the catalog of a revision, or of a later one; its leader answers.
 	Follow(context.Context, *FollowRequest) (*FollowResponse, error)
 	mustEmbedUnimplementedMembershipServer()
@@ -301,6 +316,9 @@ func (UnimplementedMembershipServer) ReadMeta(context.Context, *ReadMetaRequest)
 }
 func (UnimplementedMembershipServer) ProposeMeta(context.Context, *ProposeMetaRequest) (*ProposeMetaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProposeMeta not implemented")
+}
+func (UnimplementedMembershipServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
 }
 func (UnimplementedMembershipServer) Follow(context.Context, *FollowRequest) (*FollowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Follow not implemented")
@@ -452,6 +470,24 @@ func _Membership_ProposeMeta_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Membership_Heartbeat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HeartbeatRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembershipServer).Heartbeat(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Membership_Heartbeat_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembershipServer).Heartbeat(ctx, req.(*HeartbeatRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Membership_Follow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FollowRequest)
 	if err := dec(in); err != nil {
@@ -504,6 +540,10 @@ var Membership_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ProposeMeta",
 			Handler:    _Membership_ProposeMeta_Handler,
+		},
+		{
+			MethodName: "Heartbeat",
+			Handler:    _Membership_Heartbeat_Handler,
 		},
 		{
 			MethodName: "Follow",

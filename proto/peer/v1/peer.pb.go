@@ -1260,6 +1260,145 @@ func (x *ReadRequest) GetShard() uint32 {
 	return 0
 }
 
+type PeekRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// The snapshot is at this index or above it; the replica waits as long as the call may take.
+	Index         uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeekRequest) Reset() {
+	*x = PeekRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeekRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeekRequest) ProtoMessage() {}
+
+func (x *PeekRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeekRequest.ProtoReflect.Descriptor instead.
+func (*PeekRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PeekRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *PeekRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type PeekResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Opened *Opened                `protobuf:"bytes,1,opt,name=opened,proto3" json:"opened,omitempty"`
+	// Of the state, and the highest that the replica knows to be committed.
+	Applied uint64 `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
+	Commit  uint64 `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	AgeUs   int64  `protobuf:"varint,4,opt,name=age_us,json=ageUs,proto3" json:"age_us,omitempty"`
+	Leads   bool   `protobuf:"varint,5,opt,name=leads,proto3" json:"leads,omitempty"`
+	// Observations a second that the replica has counted, at the most within the last hour.
+	Rate          float64 `protobuf:"fixed64,6,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeekResponse) Reset() {
+	*x = PeekResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeekResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeekResponse) ProtoMessage() {}
+
+func (x *PeekResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeekResponse.ProtoReflect.Descriptor instead.
+func (*PeekResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PeekResponse) GetOpened() *Opened {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
+func (x *PeekResponse) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *PeekResponse) GetCommit() uint64 {
+	if x != nil {
+		return x.Commit
+	}
+	return 0
+}
+
+func (x *PeekResponse) GetAgeUs() int64 {
+	if x != nil {
+		return x.AgeUs
+	}
+	return 0
+}
+
+func (x *PeekResponse) GetLeads() bool {
+	if x != nil {
+		return x.Leads
+	}
+	return false
+}
+
+func (x *PeekResponse) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
 type TakeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shards        []uint32               `protobuf:"varint,1,rep,packed,name=shards,proto3" json:"shards,omitempty"`
@@ -1269,7 +1408,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1420,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[21]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1433,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TakeRequest) GetShards() []uint32 {
@@ -1305,17 +1444,19 @@ func (x *TakeRequest) GetShards() []uint32 {
 }
 
 type TakeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	Round         *RoundID               `protobuf:"bytes,2,opt,name=round,proto3" json:"round,omitempty"`
-	Snapshots     []*TakenSnapshot       `protobuf:"bytes,3,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Failure   *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	Round     *RoundID               `protobuf:"bytes,2,opt,name=round,proto3" json:"round,omitempty"`
+	Snapshots []*TakenSnapshot       `protobuf:"bytes,3,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// How long the steps of the round took: prepare, open, commit.
+	StepUs        []int64 `protobuf:"varint,4,rep,packed,name=step_us,json=stepUs,proto3" json:"step_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1468,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[22]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1481,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TakeResponse) GetFailure() *Failure {
@@ -1364,6 +1505,13 @@ func (x *TakeResponse) GetSnapshots() []*TakenSnapshot {
 	return nil
 }
 
+func (x *TakeResponse) GetStepUs() []int64 {
+	if x != nil {
+		return x.StepUs
+	}
+	return nil
+}
+
 // TakenSnapshot is at a node, for whoever names its handle.
 type TakenSnapshot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1376,7 +1524,7 @@ type TakenSnapshot struct {
 
 func (x *TakenSnapshot) Reset() {
 	*x = TakenSnapshot{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1536,7 @@ func (x *TakenSnapshot) String() string {
 func (*TakenSnapshot) ProtoMessage() {}
 
 func (x *TakenSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[23]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1549,7 @@ func (x *TakenSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakenSnapshot.ProtoReflect.Descriptor instead.
 func (*TakenSnapshot) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TakenSnapshot) GetShard() uint32 {
@@ -1434,7 +1582,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1594,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[24]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1607,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RenewRequest) GetHandles() []uint64 {
@@ -1479,7 +1627,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1639,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[25]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1652,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RenewResponse) GetGone() []uint64 {
@@ -1523,7 +1671,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1683,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[26]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1696,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReleaseRequest) GetHandles() []uint64 {
@@ -1566,7 +1714,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1726,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[27]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1739,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{27}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 type RunRequest struct {
@@ -1610,7 +1758,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1770,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[28]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1783,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{28}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RunRequest) GetHandle() uint64 {
@@ -1693,7 +1841,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1853,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[29]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1866,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{29}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RunResponse) GetPiece() []byte {
@@ -1753,7 +1901,7 @@ type ScanCost struct {
 
 func (x *ScanCost) Reset() {
 	*x = ScanCost{}
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1913,7 @@ func (x *ScanCost) String() string {
 func (*ScanCost) ProtoMessage() {}
 
 func (x *ScanCost) ProtoReflect() protoreflect.Message {
-	mi := &file_quipu_peer_v1_peer_proto_msgTypes[30]
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1926,7 @@ func (x *ScanCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanCost.ProtoReflect.Descriptor instead.
 func (*ScanCost) Descriptor() ([]byte, []int) {
-	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{30}
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScanCost) GetBlocks() int64 {
@@ -1800,6 +1948,94 @@ func (x *ScanCost) GetRows() int64 {
 		return x.Rows
 	}
 	return 0
+}
+
+type InterruptRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Process       uint32                 `protobuf:"varint,1,opt,name=process,proto3" json:"process,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterruptRequest) Reset() {
+	*x = InterruptRequest{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterruptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterruptRequest) ProtoMessage() {}
+
+func (x *InterruptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterruptRequest.ProtoReflect.Descriptor instead.
+func (*InterruptRequest) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *InterruptRequest) GetProcess() uint32 {
+	if x != nil {
+		return x.Process
+	}
+	return 0
+}
+
+func (x *InterruptRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type InterruptResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterruptResponse) Reset() {
+	*x = InterruptResponse{}
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterruptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterruptResponse) ProtoMessage() {}
+
+func (x *InterruptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_quipu_peer_v1_peer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterruptResponse.ProtoReflect.Descriptor instead.
+func (*InterruptResponse) Descriptor() ([]byte, []int) {
+	return file_quipu_peer_v1_peer_proto_rawDescGZIP(), []int{34}
 }
 
 var File_quipu_peer_v1_peer_proto protoreflect.FileDescriptor
@@ -1889,13 +2125,24 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\x06shards\x18\x02 \x03(\rR\x06shards\"\x0f\n" +
 	"\rAbortResponse\"#\n" +
 	"\vReadRequest\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\"%\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\"9\n" +
+	"\vPeekRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xb0\x01\n" +
+	"\fPeekResponse\x12-\n" +
+	"\x06opened\x18\x01 \x01(\v2\x15.quipu.peer.v1.OpenedR\x06opened\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\x04R\aapplied\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12\x15\n" +
+	"\x06age_us\x18\x04 \x01(\x03R\x05ageUs\x12\x14\n" +
+	"\x05leads\x18\x05 \x01(\bR\x05leads\x12\x12\n" +
+	"\x04rate\x18\x06 \x01(\x01R\x04rate\"%\n" +
 	"\vTakeRequest\x12\x16\n" +
-	"\x06shards\x18\x01 \x03(\rR\x06shards\"\xaa\x01\n" +
+	"\x06shards\x18\x01 \x03(\rR\x06shards\"\xc3\x01\n" +
 	"\fTakeResponse\x120\n" +
 	"\afailure\x18\x01 \x01(\v2\x16.quipu.peer.v1.FailureR\afailure\x12,\n" +
 	"\x05round\x18\x02 \x01(\v2\x16.quipu.peer.v1.RoundIDR\x05round\x12:\n" +
-	"\tsnapshots\x18\x03 \x03(\v2\x1c.quipu.peer.v1.TakenSnapshotR\tsnapshots\"Q\n" +
+	"\tsnapshots\x18\x03 \x03(\v2\x1c.quipu.peer.v1.TakenSnapshotR\tsnapshots\x12\x17\n" +
+	"\astep_us\x18\x04 \x03(\x03R\x06stepUs\"Q\n" +
 	"\rTakenSnapshot\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -1922,7 +2169,11 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\bScanCost\x12\x16\n" +
 	"\x06blocks\x18\x01 \x01(\x03R\x06blocks\x12\x14\n" +
 	"\x05cells\x18\x02 \x01(\x03R\x05cells\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\x03R\x04rows2\x88\x06\n" +
+	"\x04rows\x18\x03 \x01(\x03R\x04rows\">\n" +
+	"\x10InterruptRequest\x12\x18\n" +
+	"\aprocess\x18\x01 \x01(\rR\aprocess\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\x13\n" +
+	"\x11InterruptResponse2\x99\a\n" +
 	"\x04Peer\x12L\n" +
 	"\aPropose\x12\x1d.quipu.peer.v1.ProposeRequest\x1a\x1e.quipu.peer.v1.ProposeResponse(\x010\x01\x12H\n" +
 	"\aCommand\x12\x1d.quipu.peer.v1.CommandRequest\x1a\x1e.quipu.peer.v1.CommandResponse\x12H\n" +
@@ -1930,11 +2181,13 @@ const file_quipu_peer_v1_peer_proto_rawDesc = "" +
 	"\x04Open\x12\x1a.quipu.peer.v1.OpenRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12E\n" +
 	"\x06Commit\x12\x1c.quipu.peer.v1.CommitRequest\x1a\x1d.quipu.peer.v1.CommitResponse\x12B\n" +
 	"\x05Abort\x12\x1b.quipu.peer.v1.AbortRequest\x1a\x1c.quipu.peer.v1.AbortResponse\x12?\n" +
-	"\x04Read\x12\x1a.quipu.peer.v1.ReadRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12A\n" +
+	"\x04Read\x12\x1a.quipu.peer.v1.ReadRequest\x1a\x1b.quipu.peer.v1.OpenResponse\x12?\n" +
+	"\x04Peek\x12\x1a.quipu.peer.v1.PeekRequest\x1a\x1b.quipu.peer.v1.PeekResponse\x12A\n" +
 	"\x04Take\x12\x1a.quipu.peer.v1.TakeRequest\x1a\x1b.quipu.peer.v1.TakeResponse0\x01\x12B\n" +
 	"\x05Renew\x12\x1b.quipu.peer.v1.RenewRequest\x1a\x1c.quipu.peer.v1.RenewResponse\x12H\n" +
 	"\aRelease\x12\x1d.quipu.peer.v1.ReleaseRequest\x1a\x1e.quipu.peer.v1.ReleaseResponse\x12@\n" +
-	"\x03Run\x12\x19.quipu.peer.v1.RunRequest\x1a\x1a.quipu.peer.v1.RunResponse(\x010\x01B/Z-github.com/quipudb/quipu/proto/peer/v1;peerv1b\x06proto3"
+	"\x03Run\x12\x19.quipu.peer.v1.RunRequest\x1a\x1a.quipu.peer.v1.RunResponse(\x010\x01\x12N\n" +
+	"\tInterrupt\x12\x1f.quipu.peer.v1.InterruptRequest\x1a .quipu.peer.v1.InterruptResponseB/Z-github.com/quipudb/quipu/proto/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_quipu_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -1948,39 +2201,43 @@ func file_quipu_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_quipu_peer_v1_peer_proto_rawDescData
 }
 
-var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_quipu_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_quipu_peer_v1_peer_proto_goTypes = []any{
-	(*Failure)(nil),         // 0: quipu.peer.v1.Failure
-	(*Stamp)(nil),           // 1: quipu.peer.v1.Stamp
-	(*ProposeRequest)(nil),  // 2: quipu.peer.v1.ProposeRequest
-	(*Column)(nil),          // 3: quipu.peer.v1.Column
-	(*ProposeResponse)(nil), // 4: quipu.peer.v1.ProposeResponse
-	(*CommandRequest)(nil),  // 5: quipu.peer.v1.CommandRequest
-	(*CommandResponse)(nil), // 6: quipu.peer.v1.CommandResponse
-	(*KeyRecord)(nil),       // 7: quipu.peer.v1.KeyRecord
-	(*RoundID)(nil),         // 8: quipu.peer.v1.RoundID
-	(*PrepareRequest)(nil),  // 9: quipu.peer.v1.PrepareRequest
-	(*PrepareResponse)(nil), // 10: quipu.peer.v1.PrepareResponse
-	(*Prepared)(nil),        // 11: quipu.peer.v1.Prepared
-	(*Hold)(nil),            // 12: quipu.peer.v1.Hold
-	(*OpenRequest)(nil),     // 13: quipu.peer.v1.OpenRequest
-	(*OpenResponse)(nil),    // 14: quipu.peer.v1.OpenResponse
-	(*Opened)(nil),          // 15: quipu.peer.v1.Opened
-	(*CommitRequest)(nil),   // 16: quipu.peer.v1.CommitRequest
-	(*CommitResponse)(nil),  // 17: quipu.peer.v1.CommitResponse
-	(*AbortRequest)(nil),    // 18: quipu.peer.v1.AbortRequest
-	(*AbortResponse)(nil),   // 19: quipu.peer.v1.AbortResponse
-	(*ReadRequest)(nil),     // 20: quipu.peer.v1.ReadRequest
-	(*TakeRequest)(nil),     // 21: quipu.peer.v1.TakeRequest
-	(*TakeResponse)(nil),    // 22: quipu.peer.v1.TakeResponse
-	(*TakenSnapshot)(nil),   // 23: quipu.peer.v1.TakenSnapshot
-	(*RenewRequest)(nil),    // 24: quipu.peer.v1.RenewRequest
-	(*RenewResponse)(nil),   // 25: quipu.peer.v1.RenewResponse
-	(*ReleaseRequest)(nil),  // 26: quipu.peer.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 27: quipu.peer.v1.ReleaseResponse
-	(*RunRequest)(nil),      // 28: quipu.peer.v1.RunRequest
-	(*RunResponse)(nil),     // 29: quipu.peer.v1.RunResponse
-	(*ScanCost)(nil),        // 30: quipu.peer.v1.ScanCost
+	(*Failure)(nil),           // 0: quipu.peer.v1.Failure
+	(*Stamp)(nil),             // 1: quipu.peer.v1.Stamp
+	(*ProposeRequest)(nil),    // 2: quipu.peer.v1.ProposeRequest
+	(*Column)(nil),            // 3: quipu.peer.v1.Column
+	(*ProposeResponse)(nil),   // 4: quipu.peer.v1.ProposeResponse
+	(*CommandRequest)(nil),    // 5: quipu.peer.v1.CommandRequest
+	(*CommandResponse)(nil),   // 6: quipu.peer.v1.CommandResponse
+	(*KeyRecord)(nil),         // 7: quipu.peer.v1.KeyRecord
+	(*RoundID)(nil),           // 8: quipu.peer.v1.RoundID
+	(*PrepareRequest)(nil),    // 9: quipu.peer.v1.PrepareRequest
+	(*PrepareResponse)(nil),   // 10: quipu.peer.v1.PrepareResponse
+	(*Prepared)(nil),          // 11: quipu.peer.v1.Prepared
+	(*Hold)(nil),              // 12: quipu.peer.v1.Hold
+	(*OpenRequest)(nil),       // 13: quipu.peer.v1.OpenRequest
+	(*OpenResponse)(nil),      // 14: quipu.peer.v1.OpenResponse
+	(*Opened)(nil),            // 15: quipu.peer.v1.Opened
+	(*CommitRequest)(nil),     // 16: quipu.peer.v1.CommitRequest
+	(*CommitResponse)(nil),    // 17: quipu.peer.v1.CommitResponse
+	(*AbortRequest)(nil),      // 18: quipu.peer.v1.AbortRequest
+	(*AbortResponse)(nil),     // 19: quipu.peer.v1.AbortResponse
+	(*ReadRequest)(nil),       // 20: quipu.peer.v1.ReadRequest
+	(*PeekRequest)(nil),       // 21: quipu.peer.v1.PeekRequest
+	(*PeekResponse)(nil),      // 22: quipu.peer.v1.PeekResponse
+	(*TakeRequest)(nil),       // 23: quipu.peer.v1.TakeRequest
+	(*TakeResponse)(nil),      // 24: quipu.peer.v1.TakeResponse
+	(*TakenSnapshot)(nil),     // 25: quipu.peer.v1.TakenSnapshot
+	(*RenewRequest)(nil),      // 26: quipu.peer.v1.RenewRequest
+	(*RenewResponse)(nil),     // 27: quipu.peer.v1.RenewResponse
+	(*ReleaseRequest)(nil),    // 28: quipu.peer.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),   // 29: quipu.peer.v1.ReleaseResponse
+	(*RunRequest)(nil),        // 30: quipu.peer.v1.RunRequest
+	(*RunResponse)(nil),       // 31: quipu.peer.v1.RunResponse
+	(*ScanCost)(nil),          // 32: quipu.peer.v1.ScanCost
+	(*InterruptRequest)(nil),  // 33: quipu.peer.v1.InterruptRequest
+	(*InterruptResponse)(nil), // 34: quipu.peer.v1.InterruptResponse
 }
 var file_quipu_peer_v1_peer_proto_depIdxs = []int32{
 	1,  // 0: quipu.peer.v1.ProposeRequest.stamp:type_name -> quipu.peer.v1.Stamp
@@ -1999,37 +2256,42 @@ var file_quipu_peer_v1_peer_proto_depIdxs = []int32{
 	12, // 13: quipu.peer.v1.CommitRequest.holds:type_name -> quipu.peer.v1.Hold
 	0,  // 14: quipu.peer.v1.CommitResponse.answers:type_name -> quipu.peer.v1.Failure
 	8,  // 15: quipu.peer.v1.AbortRequest.round:type_name -> quipu.peer.v1.RoundID
-	0,  // 16: quipu.peer.v1.TakeResponse.failure:type_name -> quipu.peer.v1.Failure
-	8,  // 17: quipu.peer.v1.TakeResponse.round:type_name -> quipu.peer.v1.RoundID
-	23, // 18: quipu.peer.v1.TakeResponse.snapshots:type_name -> quipu.peer.v1.TakenSnapshot
-	30, // 19: quipu.peer.v1.RunResponse.cost:type_name -> quipu.peer.v1.ScanCost
-	2,  // 20: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
-	5,  // 21: quipu.peer.v1.Peer.Command:input_type -> quipu.peer.v1.CommandRequest
-	9,  // 22: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
-	13, // 23: quipu.peer.v1.Peer.Open:input_type -> quipu.peer.v1.OpenRequest
-	16, // 24: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
-	18, // 25: quipu.peer.v1.Peer.Abort:input_type -> quipu.peer.v1.AbortRequest
-	20, // 26: quipu.peer.v1.Peer.Read:input_type -> quipu.peer.v1.ReadRequest
-	21, // 27: quipu.peer.v1.Peer.Take:input_type -> quipu.peer.v1.TakeRequest
-	24, // 28: quipu.peer.v1.Peer.Renew:input_type -> quipu.peer.v1.RenewRequest
-	26, // 29: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
-	28, // 30: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
-	4,  // 31: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
-	6,  // 32: quipu.peer.v1.Peer.Command:output_type -> quipu.peer.v1.CommandResponse
-	10, // 33: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
-	14, // 34: quipu.peer.v1.Peer.Open:output_type -> quipu.peer.v1.OpenResponse
-	17, // 35: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
-	19, // 36: quipu.peer.v1.Peer.Abort:output_type -> quipu.peer.v1.AbortResponse
-	14, // 37: quipu.peer.v1.Peer.Read:output_type -> quipu.peer.v1.OpenResponse
-	22, // 38: quipu.peer.v1.Peer.Take:output_type -> quipu.peer.v1.TakeResponse
-	25, // 39: quipu.peer.v1.Peer.Renew:output_type -> quipu.peer.v1.RenewResponse
-	27, // 40: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
-	29, // 41: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
-	31, // [31:42] is the sub-list for method output_type
-	20, // [20:31] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	15, // 16: quipu.peer.v1.PeekResponse.opened:type_name -> quipu.peer.v1.Opened
+	0,  // 17: quipu.peer.v1.TakeResponse.failure:type_name -> quipu.peer.v1.Failure
+	8,  // 18: quipu.peer.v1.TakeResponse.round:type_name -> quipu.peer.v1.RoundID
+	25, // 19: quipu.peer.v1.TakeResponse.snapshots:type_name -> quipu.peer.v1.TakenSnapshot
+	32, // 20: quipu.peer.v1.RunResponse.cost:type_name -> quipu.peer.v1.ScanCost
+	2,  // 21: quipu.peer.v1.Peer.Propose:input_type -> quipu.peer.v1.ProposeRequest
+	5,  // 22: quipu.peer.v1.Peer.Command:input_type -> quipu.peer.v1.CommandRequest
+	9,  // 23: quipu.peer.v1.Peer.Prepare:input_type -> quipu.peer.v1.PrepareRequest
+	13, // 24: quipu.peer.v1.Peer.Open:input_type -> quipu.peer.v1.OpenRequest
+	16, // 25: quipu.peer.v1.Peer.Commit:input_type -> quipu.peer.v1.CommitRequest
+	18, // 26: quipu.peer.v1.Peer.Abort:input_type -> quipu.peer.v1.AbortRequest
+	20, // 27: quipu.peer.v1.Peer.Read:input_type -> quipu.peer.v1.ReadRequest
+	21, // 28: quipu.peer.v1.Peer.Peek:input_type -> quipu.peer.v1.PeekRequest
+	23, // 29: quipu.peer.v1.Peer.Take:input_type -> quipu.peer.v1.TakeRequest
+	26, // 30: quipu.peer.v1.Peer.Renew:input_type -> quipu.peer.v1.RenewRequest
+	28, // 31: quipu.peer.v1.Peer.Release:input_type -> quipu.peer.v1.ReleaseRequest
+	30, // 32: quipu.peer.v1.Peer.Run:input_type -> quipu.peer.v1.RunRequest
+	33, // 33: quipu.peer.v1.Peer.Interrupt:input_type -> quipu.peer.v1.InterruptRequest
+	4,  // 34: quipu.peer.v1.Peer.Propose:output_type -> quipu.peer.v1.ProposeResponse
+	6,  // 35: quipu.peer.v1.Peer.Command:output_type -> quipu.peer.v1.CommandResponse
+	10, // 36: quipu.peer.v1.Peer.Prepare:output_type -> quipu.peer.v1.PrepareResponse
+	14, // 37: quipu.peer.v1.Peer.Open:output_type -> quipu.peer.v1.OpenResponse
+	17, // 38: quipu.peer.v1.Peer.Commit:output_type -> quipu.peer.v1.CommitResponse
+	19, // 39: quipu.peer.v1.Peer.Abort:output_type -> quipu.peer.v1.AbortResponse
+	14, // 40: quipu.peer.v1.Peer.Read:output_type -> quipu.peer.v1.OpenResponse
+	22, // 41: quipu.peer.v1.Peer.Peek:output_type -> quipu.peer.v1.PeekResponse
+	24, // 42: quipu.peer.v1.Peer.Take:output_type -> quipu.peer.v1.TakeResponse
+	27, // 43: quipu.peer.v1.Peer.Renew:output_type -> quipu.peer.v1.RenewResponse
+	29, // 44: quipu.peer.v1.Peer.Release:output_type -> quipu.peer.v1.ReleaseResponse
+	31, // 45: quipu.peer.v1.Peer.Run:output_type -> quipu.peer.v1.RunResponse
+	34, // 46: quipu.peer.v1.Peer.Interrupt:output_type -> quipu.peer.v1.InterruptResponse
+	34, // [34:47] is the sub-list for method output_type
+	21, // [21:34] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_quipu_peer_v1_peer_proto_init() }
@@ -2043,7 +2305,7 @@ func file_quipu_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_quipu_peer_v1_peer_proto_rawDesc), len(file_quipu_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,17 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Propose_FullMethodName = "/quipu.peer.v1.Peer/Propose"
-	Peer_Command_FullMethodName = "/quipu.peer.v1.Peer/Command"
-	Peer_Prepare_FullMethodName = "/quipu.peer.v1.Peer/Prepare"
-	Peer_Open_FullMethodName    = "/quipu.peer.v1.Peer/Open"
-	Peer_Commit_FullMethodName  = "/quipu.peer.v1.Peer/Commit"
-	Peer_Abort_FullMethodName   = "/quipu.peer.v1.Peer/Abort"
-	Peer_Read_FullMethodName    = "/quipu.peer.v1.Peer/Read"
-	Peer_Take_FullMethodName    = "/quipu.peer.v1.Peer/Take"
-	Peer_Renew_FullMethodName   = "/quipu.peer.v1.Peer/Renew"
-	Peer_Release_FullMethodName = "/quipu.peer.v1.Peer/Release"
-	Peer_Run_FullMethodName     = "/quipu.peer.v1.Peer/Run"
+	Peer_Propose_FullMethodName   = "/quipu.peer.v1.Peer/Propose"
+	Peer_Command_FullMethodName   = "/quipu.peer.v1.Peer/Command"
+	Peer_Prepare_FullMethodName   = "/quipu.peer.v1.Peer/Prepare"
+	Peer_Open_FullMethodName      = "/quipu.peer.v1.Peer/Open"
+	Peer_Commit_FullMethodName    = "/quipu.peer.v1.Peer/Commit"
+	Peer_Abort_FullMethodName     = "/quipu.peer.v1.Peer/Abort"
+	Peer_Read_FullMethodName      = "/quipu.peer.v1.Peer/Read"
+	Peer_Peek_FullMethodName      = "/quipu.peer.v1.Peer/Peek"
+	Peer_Take_FullMethodName      = "/quipu.peer.v1.Peer/Take"
+	Peer_Renew_FullMethodName     = "/quipu.peer.v1.Peer/Renew"
+	Peer_Release_FullMethodName   = "/quipu.peer.v1.Peer/Release"
+	Peer_Run_FullMethodName       = "/quipu.peer.v1.Peer/Run"
+	Peer_Interrupt_FullMethodName = "/quipu.peer.v1.Peer/Interrupt"
 )
 
 // PeerClient is the client API for Peer service.
@@ -51,6 +53,8 @@ type PeerClient interface {
 	Abort(ctx context.Context, in *AbortRequest, opts ...grpc.CallOption) (*AbortResponse, error)
 	// Read opens a snapshot of one shard alone, which has passed the gate.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*OpenResponse, error)
+	// Peek opens a snapshot of one shard at a replica that need not lead, and says how old it may be.
+	Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error)
 	// Take has the leader of the meta group read several shards at one instant. It answers once, and holds the snapshots until the caller
 	// ends the stream.
 	Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TakeResponse], error)
@@ -60,6 +64,9 @@ type PeerClient interface {
 	// Run works on one fragment over a snapshot: the fragment down, its partial up, then for tests in mode margins totals down and exact
 	// sums up. A fragment of cells gives batches of rows instead.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunResponse], error)
+	// Interrupt is a cancel request of PostgreSQL's protocol, on its way to the node of the connection that it means. What became of it is
+	// not said, as there.
+	Interrupt(ctx context.Context, in *InterruptRequest, opts ...grpc.CallOption) (*InterruptResponse, error)
 }
 
 type peerClient struct {
@@ -143,6 +150,16 @@ func (c *peerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *peerClient) Peek(ctx context.Context, in *PeekRequest, opts ...grpc.CallOption) (*PeekResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PeekResponse)
+	err := c.cc.Invoke(ctx, Peer_Peek_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *peerClient) Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TakeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Take_FullMethodName, cOpts...)
@@ -195,6 +212,16 @@ func (c *peerClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.Bid
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_RunClient = grpc.BidiStreamingClient[RunRequest, RunResponse]
 
+func (c *peerClient) Interrupt(ctx context.Context, in *InterruptRequest, opts ...grpc.CallOption) (*InterruptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InterruptResponse)
+	err := c.cc.Invoke(ctx, Peer_Interrupt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -214,6 +241,8 @@ type PeerServer interface {
 	Abort(context.Context, *AbortRequest) (*AbortResponse, error)
 	// Read opens a snapshot of one shard alone, which has passed the gate.
 	Read(context.Context, *ReadRequest) (*OpenResponse, error)
+	// Peek opens a snapshot of one shard at a replica that need not lead, and says how old it may be.
+	Peek(context.Context, *PeekRequest) (*PeekResponse, error)
 	// Take has the leader of the meta group read several shards at one instant. It answers once, and holds the snapshots until the caller
 	// ends the stream.
 	Take(*TakeRequest, grpc.ServerStreamingServer[TakeResponse]) error
@@ -223,6 +252,9 @@ type PeerServer interface {
 	// Run works on one fragment over a snapshot: the fragment down, its partial up, then for tests in mode margins totals down and exact
 	// sums up. A fragment of cells gives batches of rows instead.
 	Run(grpc.BidiStreamingServer[RunRequest, RunResponse]) error
+	// Interrupt is a cancel request of PostgreSQL's protocol, on its way to the node of the connection that it means. What became of it is
+	// not said, as there.
+	Interrupt(context.Context, *InterruptRequest) (*InterruptResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -254,6 +286,9 @@ func (UnimplementedPeerServer) Abort(context.Context, *AbortRequest) (*AbortResp
 func (UnimplementedPeerServer) Read(context.Context, *ReadRequest) (*OpenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
 }
+func (UnimplementedPeerServer) Peek(context.Context, *PeekRequest) (*PeekResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Peek not implemented")
+}
 func (UnimplementedPeerServer) Take(*TakeRequest, grpc.ServerStreamingServer[TakeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Take not implemented")
 }
@@ -265,6 +300,9 @@ func (UnimplementedPeerServer) Release(context.Context, *ReleaseRequest) (*Relea
 }
 func (UnimplementedPeerServer) Run(grpc.BidiStreamingServer[RunRequest, RunResponse]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedPeerServer) Interrupt(context.Context, *InterruptRequest) (*InterruptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Interrupt not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -402,6 +440,24 @@ func _Peer_Read_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Peek_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PeekRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Peek(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Peek_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Peek(ctx, req.(*PeekRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Take_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(TakeRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -456,6 +512,24 @@ func _Peer_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_RunServer = grpc.BidiStreamingServer[RunRequest, RunResponse]
 
+func _Peer_Interrupt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InterruptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Interrupt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Interrupt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Interrupt(ctx, req.(*InterruptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -488,12 +562,20 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Peer_Read_Handler,
 		},
 		{
+			MethodName: "Peek",
+			Handler:    _Peer_Peek_Handler,
+		},
+		{
 			MethodName: "Renew",
 			Handler:    _Peer_Renew_Handler,
 		},
 		{
 			MethodName: "Release",
 			Handler:    _Peer_Release_Handler,
+		},
+		{
+			MethodName: "Interrupt",
+			Handler:    _Peer_Interrupt_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

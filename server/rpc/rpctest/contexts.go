@@ -54,6 +54,12 @@ func (n *Node) SetContext(_ context.Context, c rpc.ContextChange) (schema.Record
 		return old, errcode.New(errcode.Conflict, "context %q has version %d, not %d", c.Name, have, c.IfVersion).
 			WithHint("read it again and repeat the change")
 	}
+	if c.RevertTo != 0 {
+		if c.RevertTo > uint64(len(n.contexts[c.Name])) {
+			return old, errcode.New(errcode.NotFound, "context %q has no version %d to return to", c.Name, c.RevertTo)
+		}
+		c.Values = n.contexts[c.Name][c.RevertTo-1].Values
+	}
 	r := schema.Record{
 		Name: c.Name, Version: old.Version + 1, Revision: n.next(), Values: c.Values, Deleted: c.Delete, ModifiedBy: c.By, ModifiedAt: 1000,
 	}

@@ -37,6 +37,7 @@ type Node struct {
 	tables   map[string]*schema.Table
 	sessions map[uint64]string // id → principal
 	contexts map[string][]schema.Record
+	leases   map[string]rpc.Lease
 	imports  map[string]rpc.Import
 	changed  chan struct{} // closed and replaced at every change of a context
 	rows     int64
@@ -245,6 +246,17 @@ func (n *Node) PutImport(_ context.Context, _ string, rec rpc.Import, ifVersion 
 // Ready is NotReady.
 func (n *Node) Ready() error { return n.NotReady }
 
+// Leaders gives the leader of shard 1.
+func (n *Node) Leaders() []rpc.Leader {
+	l, _ := n.Elsewhere(1)
+	return []rpc.Leader{l}
+}
+
+// Elsewhere has shard 1 led by another node.
+func (n *Node) Elsewhere(id schema.ShardID) (rpc.Leader, bool) {
+	return rpc.Leader{Shard: id, Node: "other", APIAddr: "192.0.2.1:7480"}, id == 1
+}
+
 // Info has four shards.
 func (n *Node) Info() rpc.Info {
 	return rpc.Info{
@@ -275,4 +287,20 @@ func (n *Node) SetNodeState(_ context.Context, node, _ string) error {
 		return errcode.New(errcode.NotFound, "there is no node %q", node)
 	}
 	return nil
+}
+
+// Backup has one file of one line.
+func (n *Node) Backup(_ context.Context, to rpc.BackupSink) error {
+	if err := to.Begin("cluster.json"); err != nil {
+		return err
+	}
+	if _, err := to.Write([]byte("{}\n")); err != nil {
+		return err
+	}
+	return to.End(1, 0)
+}
+
+// Hash has one replica.
+func (n *Node) Hash(context.Context) ([]rpc.ReplicaHash, error) {
+	return []rpc.ReplicaHash{{Group: "meta", Index: 7, SHA256: [32]byte{1}}}, nil
 }

@@ -1,0 +1,85 @@
+package replica
+
+import "time"
+
+// Fresh is how far a replica has come, as it knows itself.
+type Fresh struct {
+	Applied uint64 // index of its state
+	Commit  uint64 // the highest index that it knows to be committed
+	// Age is how long ago everything committed was in the state, as far as a replica can know. A leader's state has no age until it
+	// steps down, which it does half a timeout after it lost its majority. A follower that has applied all that it knows to be committed
+	// is as old as the last word of its leader on what is committed; one that lags behind is as old as the last entry that it has applied, by
+	// that entry's stamp.
+	Age   time.Duration
+	Leads bool
+}
+
+// Fresh takes a look.
+func (r *Replica) Fresh() Fresh {
+	// In this order: what is committed after the look makes the state younger than it says, and never older.
+	told := r.told()
+	term := r.raft.CurrentTerm() // of that word, or a later one
+	f := Fresh{Commit: r.raft.CommitIndex()}
+	applied := r.store.Applied()
+	f.Applied = applied.Index
+	if _, err := r.Leading(); err == nil {
+		f.Leads = true
+		return f
+	}
+	stamp := r.o.Now()
+	if r.o.LogTime != nil {
+		stamp = time.UnixMilli(r.o.LogTime())
+	}
+	f.Age = age(told, byStamp(r.o.Now(), stamp), applied.Term == term, f.Applied >= f.Commit)
+	return f
+}
+
+// age is how old the state of a follower is. A leader knows what is committed, and tells it, from the first entry of its term on: what it says
+// before that leaves out what earlier leaders acknowledged last, so that its word counts only for a state that has an entry of the term.
+func age(told time.Time, byStamp time.Duration, ofTerm, all bool) time.Duration {
+	switch {
+	case told.IsZero() || !ofTerm:
+		return byStamp
+	case all:
+		return time.Since(told)
+	}
+	return max(time.Since(told), byStamp)
+}
+
+const (
+	skewMax    = 500 * time.Millisecond    // that clocks which are looked after may differ
+	ageUnknown = 10 * 365 * 24 * time.Hour // beyond every bound, and room to add to it
+)
+
+// byStamp is how old an entry is by its stamp. One that lies ahead of the own clock was stamped by a clock that runs ahead, up to 5 s beyond the
+// others, or the own one is behind: then the stamp does not say.
+func byStamp(now, stamp time.Time) time.Duration {
+	switch age := now.Sub(stamp); {
+	case age >= -skewMax:
+		return max(0, age)
+	case age >= -aheadMax*time.Millisecond:
+		return aheadMax * time.Millisecond
+	}
+	return ageUnknown
+}
+
+// told is when a leader said last how far the log is committed, and all of that was here.
+func (r *Replica) told() time.Time {
+	if t, ok := r.o.Transport.(interface{ Told() time.Time }); ok {
+		return t.Told()
+	}
+	return time.Time{}
+}
+
+// Unheard is how long this replica has not heard from a leader; 0 while it leads itself. One that has heard from none since the start counts
+// from there.
+func (r *Replica) Unheard() time.Duration {
+	if _, err := r.Leading(); err == nil {
+		return 0
+	}
+	heard := r.raft.LastContact()
+	if heard.IsZero() {
+		heard = r.opened
+	}
+	return time.Since(heard)
+}
