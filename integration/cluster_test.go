@@ -80,6 +80,7 @@ func id(t *testing.T, cl *client.Client) string {
 
 // Three processes become one cluster; tables are made and nodes managed through any of them, and what a killed one missed it gets back.
 func TestThreeProcessesAreOneCluster(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
 	c := startCluster(t, 3, "--shards", "2")
 	first, third := c.nodes[0].open(), c.nodes[2].open()
 	c.untilVoters(third, 3)
@@ -147,6 +148,7 @@ func total(ctx context.Context, cl *client.Client, table string) (sum int64, err
 
 // A writer at one node goes on while the founder, which leads everything, is killed; what it wrote is counted once, whoever is asked.
 func TestClusterSurvivesItsFounder(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
 	c := startCluster(t, 3, "--shards", "2")
 	second, third := c.nodes[1].open(), c.nodes[2].open()
 	c.untilVoters(second, 3)

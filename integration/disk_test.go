@@ -28,22 +28,30 @@ func TestPortInUseIsSaid(t *testing.T) {
 	}
 }
 
-func TestNewerFormatIsRefused(t *testing.T) {
+func TestOtherFormatsAreRefused(t *testing.T) {
 	n := startNode(t, t.TempDir())
 	n.stop()
+	for _, format := range []string{"1", "99"} {
+		refusesFormat(t, n, format)
+	}
+}
+
+func refusesFormat(t *testing.T, n *node, format string) {
+	t.Helper()
 	file := filepath.Join(n.dir, "node.json")
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := strings.Replace(string(b), `"format": 1`, `"format": 99`, 1)
-	if newer == string(b) {
-		t.Fatalf("node.json has no format 1:\n%s", b)
+	other := strings.Replace(string(b), `"format": 2`, `"format": `+format, 1)
+	if other == string(b) {
+		t.Fatalf("node.json has no format 2:\n%s", b)
 	}
-	if err := os.WriteFile(file, []byte(newer), 0o600); err != nil {
+	defer os.WriteFile(file, b, 0o600)
+	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := refused(t, n.dir, n.addr); !strings.Contains(out, "99") {
+	if out := refused(t, n.dir, n.addr); !strings.Contains(out, "format "+format) || !strings.Contains(out, "use the release that wrote it") {
 		t.Errorf("output %q", out)
 	}
 }
@@ -53,7 +61,7 @@ func TestFlippedBitsAreRefused(t *testing.T) {
 	t.Run("log", func(t *testing.T) {
 		n := fillOneShard(t)
 		n.kill()
-		refusesDamage(t, n, "shards/*/raft.db", flipValues)
+		refusesDamage(t, n, "shards/*/log/*.segment", flipValues)
 	})
 	t.Run("table", func(t *testing.T) {
 		n := fillOneShard(t)

@@ -22,7 +22,7 @@ func clusterScript(t *testing.T, page, tag string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?ms)^```sh "+tag+"\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
+	blocks := regexp.MustCompile("(?ms)^```sh (?:\\w+ )*"+tag+"(?: \\w+)*\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
 	if len(blocks) < 2 {
 		t.Fatalf("%s has %d blocks of %s", page, len(blocks), tag)
 	}
@@ -31,7 +31,7 @@ func clusterScript(t *testing.T, page, tag string) string {
 		script.WriteString(b[1])
 	}
 	var ports []string
-	for _, port := range []string{"7480", "7481", "7490", "7491", "7500", "7501", "7510", "7511"} {
+	for _, port := range []string{"7480", "7481", "7490", "7491", "7500", "7501", "7510", "7511", "7520", "7530", "7531"} {
 		_, free, _ := strings.Cut(freeAddr(t), ":")
 		ports = append(ports, "127.0.0.1:"+port, "127.0.0.1:"+free)
 	}
@@ -45,7 +45,7 @@ func clusterScript(t *testing.T, page, tag string) string {
 // fail: --wait is told by the second line when the first node serves.
 func runScript(t *testing.T, script string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
@@ -73,6 +73,7 @@ func killFamily(shell *os.Process) error {
 
 // The three nodes of the README become a cluster, lose one, and go on.
 func TestThreeNodesOfTheReadme(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
 	out := runScript(t, clusterScript(t, "README.md", "cluster"))
 	for _, want := range []string{"INSERT 0 2", "cramers_v", "shard/3"} {
 		if !strings.Contains(out, want) {
@@ -83,8 +84,20 @@ func TestThreeNodesOfTheReadme(t *testing.T) {
 
 // The commands for operators do what the page says.
 func TestCommandsForOperators(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
 	out := runScript(t, clusterScript(t, "docs/operations.md", "operations"))
-	for _, want := range []string{"is draining", "is removed"} {
+	for _, want := range []string{"is draining", "is removed", "monday is whole", "restored ./monday"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing:\n%s", want, out)
+		}
+	}
+}
+
+// A node without its disk is replaced, and a cluster without a majority goes on, as the page says.
+func TestCommandsForRecovery(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
+	out := runScript(t, clusterScript(t, "docs/operations.md", "recovery"))
+	for _, want := range []string{"is removed", "last_term", "becomes the only voter of meta, shard/0, shard/1", "recovered. Start the node", "INSERT 0 1"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing:\n%s", want, out)
 		}

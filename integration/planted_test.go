@@ -45,8 +45,8 @@ var plantedBugs = []plantedBug{
 	},
 	{
 		name: "the log is not synced",
-		file: "storage/raftlog/raftlog.go",
-		old:  "NoSync: o.NoSync", new: "NoSync: true",
+		file: "storage/raftlog/sync_linux.go",
+		old:  "unix.Fdatasync(int(f.Fd()))", new: "error(nil)",
 		finds: "", // batches without a sync, acknowledged counts that are gone, or a node that does not start from what is left
 		scenarios: map[string]func(*testing.T, string) findings{
 			"power cut": func(t *testing.T, b string) findings { return powerCut(t, b, 5) },

@@ -92,7 +92,7 @@ func TestSQLAlchemy(t *testing.T) {
 // jdbc is where Debian's package libpostgresql-jdbc-java puts the driver.
 const jdbc = "/usr/share/java/postgresql.jar"
 
-// TestJDBC asks the metadata of the JDBC driver. CI has no Java: testdata of query has what the driver sends.
+// TestJDBC asks the metadata of the JDBC driver. testdata of query has what the driver sends, for machines without Java.
 func TestJDBC(t *testing.T) {
 	if _, err := os.Stat(jdbc); err != nil {
 		t.Skip("needs Debian's packages libpostgresql-jdbc-java and openjdk-17-jdk-headless")

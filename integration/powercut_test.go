@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -25,22 +26,32 @@ type disk struct {
 
 func newDisk(t *testing.T, size string) *disk {
 	t.Helper()
+	d, err := makeDisk(t, size)
+	if err != nil {
+		t.Skipf("this test mounts a file system of its own: %v", err)
+	}
+	return d
+}
+
+// makeDisk says why this machine has no disk to give.
+func makeDisk(t *testing.T, size string) (*disk, error) {
+	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("this test needs root: it mounts a file system of its own")
+		return nil, errors.New("that needs root")
 	}
 	for _, tool := range []string{"mkfs.ext4", "mount", "umount"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("this test needs %s, to mount a file system of its own", tool)
+			return nil, fmt.Errorf("that needs %s", tool)
 		}
 	}
 	d := &disk{t: t, image: filepath.Join(t.TempDir(), "disk.img"), dir: t.TempDir()}
 	d.must("truncate", "-s", size, d.image)
 	d.must("mkfs.ext4", "-qF", "-m", "0", d.image)
 	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
-		t.Skipf("this machine mounts no loop device: %v %s", err, out)
+		return nil, fmt.Errorf("this machine mounts no loop device: %w %s", err, out)
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", d.dir).Run() })
-	return d
+	return d, nil
 }
 
 func (d *disk) must(name string, args ...string) {

@@ -69,10 +69,12 @@ type node struct {
 	binary string
 	dir    string
 	args   []string
+	env    []string // beside that of the test
 	cmd    *exec.Cmd
 	addr   string
 	log    *lockedBuffer
 	done   chan struct{} // closed when the process has ended
+	born   func(pid int) // called when the process is there, before it serves; nil: nobody asks
 }
 
 // lockedBuffer collects what a process prints.
@@ -130,12 +132,16 @@ func (n *node) tryStart() error {
 	args := append([]string{"serve", "--data-dir", n.dir, "--listen", n.addr, "--pg-listen", "off"}, n.args...)
 	n.cmd = exec.Command(n.binary, args...)
 	n.cmd.Stderr = n.log
+	n.cmd.Env = append(os.Environ(), n.env...)
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
 	if err := n.cmd.Start(); err != nil {
 		return err
+	}
+	if n.born != nil {
+		n.born(n.cmd.Process.Pid)
 	}
 	n.done = make(chan struct{})
 	serving := make(chan bool, 1)

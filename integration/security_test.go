@@ -94,6 +94,7 @@ func TestRolesWithPsql(t *testing.T) {
 	want("an unknown user", psql("eve", "knots", full, "SHOW timezone"), `… FATAL:  password authentication failed for user "eve"`)
 	want("no password", run(t, nil, "psql", "-wXAtq", dsn("root", full), "-c", "SHOW timezone"), "… fe_sendauth: no password supplied")
 	want("not encrypted", psql("root", "knots and cords", "sslmode=disable", "SHOW timezone"), "… FATAL:  connection requires SSL")
+	want("encrypted, by nobody in particular", psql("root", "knots and cords", "sslmode=require", "SHOW timezone"), "UTC")
 	want("another certificate", psql("root", "knots and cords", "sslmode=verify-full sslrootcert="+password, "SHOW timezone"), "… certificate")
 
 	root := func(text string) string { return psql("root", "knots and cords", full, text) }

@@ -123,7 +123,7 @@ func syncs(t *testing.T, trace string) (done int) {
 	begun := map[string]bool{} // by thread: a sync of such a log without its result yet
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		thread, call, _ := strings.Cut(lines.Text(), " ")
-		ofLog := strings.Contains(call, "/shards/") && strings.Contains(call, "/raft.db>")
+		ofLog := strings.HasPrefix(strings.TrimLeft(call, " "), "fdatasync(") && strings.Contains(call, "/shards/") && strings.Contains(call, ".segment>")
 		switch {
 		case strings.HasSuffix(call, "<unfinished ...>"):
 			begun[thread] = ofLog

@@ -3,5 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 ./stores.sh
+./cluster.sh
+./wire.sh
 ./stats_peers.sh
 ./arm64_stats.sh

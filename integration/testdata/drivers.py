@@ -79,5 +79,34 @@ else:
         b.execute("SELECT 7::int8, 0.5::float8, 'z'::text, true, NULL::text", prepare=True)
         want(b.fetchone(), (7, 0.5, "z", True, None))
         want(list(b.stream(f"SELECT b FROM {table} ORDER BY b")), [(1,), (2,), (3,), (4,), (5,)])
+
+# Cursors of the server: rows as they are asked for, forward only, until the end of the block.
+conn.autocommit = False
+with conn.cursor("big") as big:
+    big.itersize = 100
+    big.execute("SELECT n FROM generate_series(1, 1000) AS g(n) WHERE n > %s", (0,))
+    want(sum(n for n, in big), 500500)
+with conn.cursor("pieces") as pieces:
+    pieces.execute("SELECT n, 'x' || n::text FROM generate_series(1, 100) AS g(n)")
+    want(pieces.fetchone(), (1, "x1"))
+    want([n for n, _ in pieces.fetchmany(3)], [2, 3, 4])
+    pieces.scroll(5)
+    want(pieces.fetchone()[0], 10)
+    want(len(pieces.fetchall()), 90)
+    want(pieces.fetchone(), None)
+if which == "3":
+    with conn.cursor("inbinary", binary=True) as b:
+        b.execute("SELECT n, n::float8 / 4 FROM generate_series(1, 10) AS g(n)")
+        want([d.type_code for d in b.description], [20, 701])
+        want(b.fetchmany(2), [(1, 0.25), (2, 0.5)])
+conn.commit()
+for kind in ({"scrollable": True}, {"withhold": True}):
+    try:
+        with conn.cursor("refused", **kind) as c:
+            c.execute("SELECT 1")
+        raise SystemExit(f"a cursor {kind} was made")
+    except errors.FeatureNotSupported as e:
+        want(e.diag.sqlstate, "0A000")
+    conn.rollback()
 conn.close()
 print("ok")

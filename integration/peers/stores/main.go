@@ -28,11 +28,36 @@ func main() {
 	span := flag.Duration("span", 5*time.Second, "how long each store counts, each time")
 	rounds := flag.Int("rounds", 3, "how often the stores count, one after the other")
 	runs := flag.Int("runs", 10, "runs of each query")
+	wire := flag.Bool("wire", false, "compare PostgreSQL's protocol instead: round trips, COPY, and the queries")
+	nodes := flag.Bool("cluster", false, "compare three nodes, as one cluster on this machine, with PostgreSQL alone: counting only")
 	flag.Parse()
-	if err := run(context.Background(), *binary, *draws, *cells, *span, *rounds, *runs); err != nil {
+	if err := choose(*wire, *nodes, *binary, *draws, *cells, *span, *rounds, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "stores:", err)
 		os.Exit(1)
 	}
+}
+
+// choose runs what the flags ask for.
+func choose(wire, nodes bool, binary, draws string, cells int, span time.Duration, rounds, runs int) error {
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	if _, err := exec.LookPath(binary); err != nil {
+		return fmt.Errorf("--quipu: %w", err)
+	}
+	if wire {
+		return runWire(context.Background(), binary, draws, span, rounds, runs)
+	}
+	batches, err := readBatches(draws)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d observations in batches of %d, %.0f distinct cells in a batch on average, %s each\n\n", batches.observations(), batchSize, batches.distinct(), span)
+	if nodes {
+		return runClusters(context.Background(), binary, batches, cells, span, rounds)
+	}
+	return run(context.Background(), binary, batches, cells, span, rounds, runs)
 }
 
 // errMissing is a store that is not installed here.
@@ -45,19 +70,7 @@ type report struct {
 	times  map[string]map[string]float64 // milliseconds, the same
 }
 
-func run(ctx context.Context, binary, drawsFile string, cells int, span time.Duration, rounds, runs int) error {
-	binary, err := filepath.Abs(binary)
-	if err != nil {
-		return err
-	}
-	if _, err := exec.LookPath(binary); err != nil {
-		return fmt.Errorf("--quipu: %w", err)
-	}
-	batches, err := readBatches(drawsFile)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d observations in batches of %d, %.0f distinct cells in a batch on average, %s each\n\n", batches.observations(), batchSize, batches.distinct(), span)
+func run(ctx context.Context, binary string, batches batches, cells int, span time.Duration, rounds, runs int) error {
 	r := &report{values: map[string]map[string]float64{}, times: map[string]map[string]float64{}}
 	for i := range rounds {
 		r.rates = append(r.rates, map[string]float64{})
@@ -113,20 +126,25 @@ func (r *report) query(name, store string, ms, value float64) {
 // The floors that Quipu has set itself, batches of 1,000.
 var floors = map[string]float64{"PostgreSQL": 15, "Redis": 5}
 
+// ratio prints how much faster one of ours counts than a store, in the median of the rounds.
+func (r *report) ratio(store, ours string, floor float64) {
+	var ratios []float64
+	for _, rates := range r.rates {
+		if rates[store] > 0 {
+			ratios = append(ratios, rates[ours]/rates[store])
+		}
+	}
+	if len(ratios) == 0 {
+		return
+	}
+	slices.Sort(ratios)
+	fmt.Printf("%s counts %.1f times as fast as %s at its best (floor %.0f; median of rounds with %.1f)\n", ours, ratios[len(ratios)/2], store, floor, ratios)
+}
+
 // compare prints the ratios, and fails if two stores disagree about a statistic.
 func (r *report) compare() error {
 	for _, store := range []string{"PostgreSQL", "Redis"} {
-		var ratios []float64
-		for _, rates := range r.rates {
-			if rates[store] > 0 {
-				ratios = append(ratios, rates["Quipu"]/rates[store])
-			}
-		}
-		if len(ratios) == 0 {
-			continue
-		}
-		slices.Sort(ratios)
-		fmt.Printf("Quipu counts %.1f times as fast as %s at its best (floor %.0f; median of rounds with %.1f)\n", ratios[len(ratios)/2], store, floors[store], ratios)
+		r.ratio(store, "Quipu", floors[store])
 	}
 	fmt.Println()
 	for _, name := range queries {

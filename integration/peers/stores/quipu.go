@@ -16,14 +16,22 @@ import (
 
 // runQuipu uses the product's own benchmark, which makes the same draws from the same seed.
 func runQuipu(ctx context.Context, r *report, binary string, cells int, span time.Duration, runs int) error {
-	q, url, err := startQuipu(ctx, binary)
+	q, url, err := startQuipu(ctx, binary, "off")
 	if err != nil {
 		return err
 	}
 	defer q.stop(syscall.SIGTERM)
+	if err := quipuCount(ctx, r, "Quipu", binary, url, cells, span); err != nil || runs == 0 {
+		return err
+	}
+	return quipuQueries(ctx, r, binary, url, runs)
+}
+
+// quipuCount measures counting and holds the table to what was acknowledged.
+func quipuCount(ctx context.Context, r *report, name, binary, url string, cells int, span time.Duration) error {
 	acked := int64(0)
 	for _, inFlight := range []int{64, 128} {
-		n, err := quipuIngest(ctx, r, binary, url, cells, inFlight, span)
+		n, err := quipuIngest(ctx, r, name, binary, url, cells, inFlight, span)
 		if err != nil {
 			return err
 		}
@@ -36,14 +44,11 @@ func runQuipu(ctx context.Context, r *report, binary string, cells int, span tim
 			return fmt.Errorf("the table counts %.0f, %d were acknowledged", counted, acked)
 		}
 	}
-	if runs == 0 {
-		return nil
-	}
-	return quipuQueries(ctx, r, binary, url, runs)
+	return nil
 }
 
 // quipuIngest measures one run and gives how many observations were acknowledged.
-func quipuIngest(ctx context.Context, r *report, binary, url string, cells, inFlight int, span time.Duration) (acked int64, err error) {
+func quipuIngest(ctx context.Context, r *report, name, binary, url string, cells, inFlight int, span time.Duration) (acked int64, err error) {
 	out, err := quipu(ctx, binary, "bench", "ingest", "--url", url, "--cells", strconv.Itoa(cells), "--batch", strconv.Itoa(batchSize),
 		"--in-flight", strconv.Itoa(inFlight), "--duration", span.String(), "--json")
 	if err != nil {
@@ -60,7 +65,7 @@ func quipuIngest(ctx context.Context, r *report, binary, url string, cells, inFl
 	if err := json.Unmarshal(out, &ingest); err != nil {
 		return 0, err
 	}
-	r.line("Quipu", fmt.Sprintf("batches of %d obs, %d in flight, 1 conn", batchSize, inFlight),
+	r.line(name, fmt.Sprintf("batches of %d obs, %d in flight, 1 client", batchSize, inFlight),
 		measured{rate: ingest.Result.PerSecond, p50: ingest.Result.P50, p99: ingest.Result.P99})
 	return ingest.Result.Observations, nil
 }
@@ -104,12 +109,14 @@ func quipuQueries(ctx context.Context, r *report, binary, url string, runs int) 
 	return nil
 }
 
-func startQuipu(ctx context.Context, binary string) (q *process, url string, err error) {
+// startQuipu starts a node, with more flags if there are any; wire is the address for PostgreSQL clients, or off.
+func startQuipu(ctx context.Context, binary, wire string, flags ...string) (q *process, url string, err error) {
 	dir, err := os.MkdirTemp("", "peer-quipu-")
 	if err != nil {
 		return nil, "", err
 	}
-	q = &process{dir: dir, cmd: exec.CommandContext(ctx, binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", "off")}
+	args := append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--pg-listen", wire}, flags...)
+	q = &process{dir: dir, cmd: exec.CommandContext(ctx, binary, args...)}
 	out, err := q.cmd.StdoutPipe()
 	if err == nil {
 		err = q.cmd.Start()

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// wirePeer is one of the two servers, which answer the same messages of the same client.
+type wirePeer struct {
+	name, url string
+	prepare   []string // statements that make its tables
+	empty     []string // statements that empty the table of COPY
+}
+
+const wireRows = `('a', '1', 100), ('a', '2', 107), ('b', '1', 128), ('b', '2', 163), ('c', '1', 212), ('c', '2', 275), ('d', '1', 352), ('d', '2', 443)`
+
+// runWire compares PostgreSQL's protocol as Quipu and PostgreSQL speak it: round trips and COPY, in turns, then the queries of the other
+// comparison.
+func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, rounds, runs int) error {
+	draws, err := os.ReadFile(drawsFile)
+	if err != nil {
+		return fmt.Errorf("--draws: %w", err)
+	}
+	p, err := startPostgres(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.stop(syscall.SIGINT)
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	q, url, err := startQuipu(ctx, binary, fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return err
+	}
+	defer q.stop(syscall.SIGTERM)
+	peers := []wirePeer{
+		{"PostgreSQL", p.url + "?sslmode=disable",
+			[]string{"CREATE TABLE small (x text, y text, count int8)", "INSERT INTO small VALUES " + wireRows,
+				"CREATE TABLE loaded (d0 text, d1 text, d2 text, d3 text)", "VACUUM ANALYZE"}, []string{"TRUNCATE loaded", "CHECKPOINT"}},
+		{"Quipu", fmt.Sprintf("postgres://bench@127.0.0.1:%d/quipu?sslmode=disable", port),
+			[]string{"CREATE TABLE small (x text, y text) WITH (partition_by = '')", "INSERT INTO small VALUES " + wireRows,
+				"CREATE TABLE loaded (d0 text, d1 text, d2 text, d3 text)"}, []string{"TRUNCATE loaded"}},
+	}
+	for _, peer := range peers {
+		if err := peer.do(ctx, peer.prepare...); err != nil {
+			return err
+		}
+	}
+	for _, c := range wireCases {
+		if err := c.compare(ctx, peers, span, rounds); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	if err := compareCopy(ctx, peers, draws, rounds); err != nil {
+		return fmt.Errorf("COPY: %w", err)
+	}
+	r := &report{values: map[string]map[string]float64{}, times: map[string]map[string]float64{}}
+	if err := errors.Join(p.query(ctx, r, runs), quipuQueries(ctx, r, binary, url, runs)); err != nil {
+		return err
+	}
+	return r.compare()
+}
+
+func (p wirePeer) do(ctx context.Context, statements ...string) error {
+	c, err := pgconn.Connect(ctx, p.url)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	defer c.Close(ctx)
+	for _, sql := range statements {
+		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
+			return fmt.Errorf("%s: %s: %w", p.name, sql, err)
+		}
+	}
+	return nil
+}
+
+// wireCase is one kind of round trip. Ask sends one and checks what comes back.
+type wireCase struct {
+	name    string
+	conns   int
+	floor   float64
+	prepare string // a statement that is prepared once, under the name s
+	ask     func(ctx context.Context, c *pgconn.PgConn) error
+}
+
+var wireCases = []wireCase{
+	{"simple, SELECT 1", 1, 1.5, "", simpleQuery("SELECT 1", "1")},
+	{"simple, a sum over a table of 8 rows", 1, 1.5, "", simpleQuery("SELECT sum(count) FROM small WHERE x = 'b'", "291")},
+	{"simple, the same, 8 connections", 8, 1.5, "", simpleQuery("SELECT sum(count) FROM small WHERE x = 'b'", "291")},
+	{"extended, kept, SELECT $1", 1, 1.5, "SELECT $1::text", keptQuery("b", "b")},
+	{"extended, kept, the sum with $1", 1, 1.5, "SELECT sum(count)::int8 FROM small WHERE x = $1", keptQuery("b", "291")},
+	{"extended, kept, the same, 8 connections", 8, 1.5, "SELECT sum(count)::int8 FROM small WHERE x = $1", keptQuery("b", "291")},
+}
+
+func simpleQuery(sql, want string) func(context.Context, *pgconn.PgConn) error {
+	return func(ctx context.Context, c *pgconn.PgConn) error {
+		results, err := c.Exec(ctx, sql).ReadAll()
+		if err != nil {
+			return err
+		}
+		return oneValue(results[0], want)
+	}
+}
+
+func keptQuery(arg, want string) func(context.Context, *pgconn.PgConn) error {
+	args := [][]byte{[]byte(arg)}
+	return func(ctx context.Context, c *pgconn.PgConn) error {
+		r := c.ExecPrepared(ctx, "s", args, nil, nil).Read()
+		if r.Err != nil {
+			return r.Err
+		}
+		return oneValue(r, want)
+	}
+}
+
+func oneValue(r *pgconn.Result, want string) error {
+	if len(r.Rows) != 1 || string(r.Rows[0][0]) != want {
+		return fmt.Errorf("%q is not %s", r.Rows, want)
+	}
+	return nil
+}
+
+// compare asks both in turns and prints the ratio of their rates.
+func (w wireCase) compare(ctx context.Context, peers []wirePeer, span time.Duration, rounds int) error {
+	var ratios []float64
+	for range rounds {
+		rates := map[string]float64{}
+		for _, p := range peers {
+			rate, p50, err := w.measure(ctx, p, span)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			rates[p.name] = rate
+			fmt.Printf("%-11s %-42s %9.0f queries/s   p50 %7.1f µs\n", p.name, w.name, rate, p50)
+		}
+		ratios = append(ratios, rates["Quipu"]/rates["PostgreSQL"])
+	}
+	printRatio(w.name, ratios, w.floor)
+	return nil
+}
+
+func printRatio(name string, ratios []float64, floor float64) {
+	slices.Sort(ratios)
+	verdict := "held"
+	if median := ratios[len(ratios)/2]; median < floor {
+		verdict = "MISSED"
+	}
+	fmt.Printf("Quipu: %.2f times PostgreSQL in %s (floor %.1f %s; median of rounds with %.2f)\n\n", ratios[len(ratios)/2], name, floor, verdict, ratios)
+}
+
+func (w wireCase) measure(ctx context.Context, p wirePeer, span time.Duration) (rate, p50 float64, err error) {
+	conns := make([]*pgconn.PgConn, w.conns)
+	for i := range conns {
+		if conns[i], err = pgconn.Connect(ctx, p.url); err != nil {
+			return 0, 0, err
+		}
+		defer conns[i].Close(ctx)
+		if w.prepare != "" {
+			if _, err := conns[i].Prepare(ctx, "s", w.prepare, nil); err != nil {
+				return 0, 0, err
+			}
+		}
+		for range 200 { // warm
+			if err := w.ask(ctx, conns[i]); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	times := make([][]time.Duration, len(conns))
+	errs := make([]error, len(conns))
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() {
+			for last := time.Now(); last.Sub(began) < span && errs[i] == nil; {
+				errs[i] = w.ask(ctx, c)
+				now := time.Now()
+				times[i] = append(times[i], now.Sub(last))
+				last = now
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(began)
+	all := slices.Concat(times...)
+	slices.Sort(all)
+	return float64(len(all)) / elapsed.Seconds(), float64(all[len(all)/2].Nanoseconds()) / 1000, errors.Join(errs...)
+}
+
+// compareCopy loads the same CSV into both, in turns, and holds the tables to its rows. The time ends with the acknowledgement, when the
+// rows are durable.
+func compareCopy(ctx context.Context, peers []wirePeer, csv []byte, rounds int) error {
+	rows := int64(bytes.Count(csv, []byte("\n")) - 1)
+	var ratios []float64
+	for range rounds {
+		rates := map[string]float64{}
+		for _, p := range peers {
+			if err := p.do(ctx, p.empty...); err != nil {
+				return err
+			}
+			elapsed, err := p.load(ctx, csv, rows)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			rates[p.name] = float64(rows) / elapsed.Seconds()
+			fmt.Printf("%-11s %-42s %9.0f rows/s\n", p.name, fmt.Sprintf("COPY of %d rows of CSV", rows), rates[p.name])
+		}
+		ratios = append(ratios, rates["Quipu"]/rates["PostgreSQL"])
+	}
+	printRatio("COPY", ratios, 4)
+	return nil
+}
+
+func (p wirePeer) load(ctx context.Context, csv []byte, rows int64) (time.Duration, error) {
+	c, err := pgconn.Connect(ctx, p.url)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close(ctx)
+	began := time.Now()
+	tag, err := c.CopyFrom(ctx, bytes.NewReader(csv), "COPY loaded (d0, d1, d2, d3) FROM STDIN (FORMAT csv, HEADER)")
+	elapsed := time.Since(began)
+	if err != nil {
+		return 0, err
+	}
+	counted := "SELECT sum(count) FROM loaded"
+	if p.name == "PostgreSQL" {
+		counted = strings.Replace(counted, "sum(count)", "count(*)", 1)
+	}
+	results, err := c.Exec(ctx, counted).ReadAll()
+	if err != nil {
+		return 0, err
+	}
+	if tag.RowsAffected() != rows {
+		return 0, fmt.Errorf("%s of %d rows", tag, rows)
+	}
+	return elapsed, oneValue(results[0], fmt.Sprint(rows))
+}
