@@ -224,24 +224,26 @@ var catalogFaults = []fault{
 
 // learnerFaults aim at who is counted for a majority.
 var learnerFaults = []fault{
-	{"only who has no vote hears a leader", 20, 3 * time.Second, func(s *simulation) func() {
+	// Who has no vote must be on the leader's side: where it hears the next leader it knows the later term, and says so.
+	{"a leader is alone with who has no vote", 20, 3 * time.Second, func(s *simulation) func() {
 		name := s.leads(transport.Meta)
 		l := s.life(name)
 		if l == nil {
 			return nil
 		}
-		voter := map[string]bool{}
+		side := map[string]bool{name: true}
 		for _, m := range l.n.replica(transport.Meta).Members() {
-			voter[m.Node] = m.Voter
-		}
-		var ways [][2]string
-		for _, other := range s.names {
-			if o := s.life(other); other != name && o != nil && voter[o.n.id.Node] {
-				ways = append(ways, [2]string{name, other}, [2]string{other, name})
+			for _, other := range s.names {
+				if o := s.life(other); !m.Voter && o != nil && o.n.id.Node == m.Node {
+					side[other] = true
+				}
 			}
 		}
+		if len(side) == 1 {
+			return nil
+		}
 		mend := s.unawares(name, transport.Meta)
-		heal := s.cutWays(ways...)
+		heal := s.cutWays(s.between(side)...)
 		return func() {
 			heal()
 			mend()
