@@ -174,6 +174,12 @@ var roundFaults = []fault{
 	{"quiet", 4, 2 * time.Second, func(*simulation) func() { return func() {} }},
 }
 
+// strayFaults leave the most to what happens to a stray's rounds.
+var strayFaults = []fault{
+	{"crash of a leader", 1, time.Second, func(s *simulation) func() { return s.crashed(s.leader()) }},
+	{"quiet", 5, 4 * time.Second, func(*simulation) func() { return func() {} }},
+}
+
 // crashFaults aim at what must be saved, and when.
 var crashFaults = []fault{
 	{"power cut of all", 3, time.Second, func(s *simulation) func() { return s.powerCut() }},

@@ -24,6 +24,7 @@ func worlds() map[string]world {
 		"bugs":     {name: "bugs", nodes: 3, shards: 2, clients: 8, span: 20 * time.Second, faults: everyFault},
 		"learners": {name: "learners", nodes: 4, shards: 2, clients: 8, span: 20 * time.Second, faults: slices.Concat(everyFault, learnerFaults)}, // one of whom has no vote in the meta group
 		"rounds":   {name: "rounds", nodes: 3, shards: 2, clients: 8, span: 20 * time.Second, faults: roundFaults, slow: true},
+		"strays":   {name: "strays", nodes: 3, shards: 2, clients: 8, span: 20 * time.Second, faults: strayFaults, strays: true},
 		"crashes":  {name: "crashes", nodes: 3, shards: 2, clients: 8, span: 20 * time.Second, faults: crashFaults, patient: 4},
 		"catalog":  {name: "catalog", nodes: 3, shards: 2, clients: 4, span: 20 * time.Second, faults: catalogFaults, tables: true},
 		"shards":   {name: "shards", nodes: 5, late: 1, shards: 4, clients: 8, span: time.Minute, faults: slices.Concat(everyFault, memberFaults)},
@@ -51,12 +52,12 @@ func planned(t *testing.T) []seeds {
 			b, err = strconv.ParseUint(last, 10, 64)
 		}
 		if _, ok := worlds()[name]; err != nil || !ok || b < a {
-			t.Fatalf("QUIPU_SIMULATE=%s: want a world (group, shards, bugs, learners, rounds, crashes, catalog) and a seed or two, such as group:17 or shards:1-60", text)
+			t.Fatalf("QUIPU_SIMULATE=%s: want a world (group, shards, bugs, learners, rounds, strays, crashes, catalog) and a seed or two, such as group:17 or shards:1-60", text)
 		}
 		return []seeds{{name, a, b - a + 1, 0}}
 	}
 	if os.Getenv("QUIPU_SOAK") != "" {
-		return []seeds{{"group", 1, 240, 0}, {"shards", 1, 60, 0}, {"rounds", 1, 50, 0}, {"crashes", 1, 50, 0}, {"catalog", 1, 50, 0}, {"learners", 1, 50, 0}}
+		return []seeds{{"group", 1, 240, 0}, {"shards", 1, 60, 0}, {"rounds", 1, 50, 0}, {"strays", 1, 50, 0}, {"crashes", 1, 50, 0}, {"catalog", 1, 50, 0}, {"learners", 1, 50, 0}}
 	}
 	return []seeds{{"group", 1, 20, 8 * time.Second}, {"shards", 1, 3, 8 * time.Second}} // about 30 s of CPU
 }
@@ -116,6 +117,9 @@ func (s *simulation) run() {
 	work.Go(func() { s.watch(ctx) })
 	for id := range metaClients {
 		work.Go(func() { s.metaClient(ctx, id) })
+	}
+	if s.world.strays {
+		work.Go(func() { s.stray(ctx) })
 	}
 	if s.tables {
 		work.Go(func() { s.tablesClient(ctx) })
@@ -203,6 +207,12 @@ func (s *simulation) judge() {
 	}
 	if err := check.Verify(h); err != nil {
 		s.t.Error(err)
+	}
+	if yes, no := s.strayed.yes.Load(), s.strayed.no.Load(); s.world.strays {
+		s.t.Logf("rounds of a stray: %d committed, %d not", yes, no)
+		if yes == 0 || no == 0 {
+			s.t.Errorf("%d rounds of a stray were committed and %d were not: each is to happen", yes, no)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type world struct {
 	slow     bool          // steps of rounds take their time, and PREPARE comes twice now and then
 	patient  int           // clients that send what was acknowledged once more after the next crash
 	tables   bool          // tables come and go
+	strays   bool          // reads of several shards are rounds of a stray
 	settings func(*Config) // of a node, over what the simulation sets
 }
 
@@ -56,6 +57,8 @@ type simulation struct {
 	fates fates
 	acked map[string]int64 // of the tables beside the ledger: shards that have acknowledged their counts. tablesClient owns it
 	steps sync.WaitGroup   // of rounds, that come a second time
+
+	strayed strays
 
 	traceMu sync.Mutex
 	trace   strings.Builder

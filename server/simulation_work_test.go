@@ -258,6 +258,9 @@ func (s *simulation) read(ctx context.Context, id int, r *rand.Rand) {
 	case k == 1:
 		at = at[:1+r.IntN(s.world.shards)]
 	}
+	if s.world.strays {
+		at = at[:1]
+	}
 	slices.Sort(at)
 	p := s.rec.Read(id, check.Strict)
 	views, err := s.views(ctx, r.IntN(len(s.names)), time.Duration(500+r.IntN(3000))*time.Millisecond, at)
@@ -271,6 +274,10 @@ func (s *simulation) read(ctx context.Context, id int, r *rand.Rand) {
 
 // views reads shards at one instant.
 func (s *simulation) views(ctx context.Context, choice int, patience time.Duration, at []int) ([]check.View, error) {
+	return s.viewsBy(ctx, choice, patience, at, (*Node).queries)
+}
+
+func (s *simulation) viewsBy(ctx context.Context, choice int, patience time.Duration, at []int, queries func(*Node) queries) ([]check.View, error) {
 	var places []string
 	for _, shard := range at {
 		places = append(places, "'"+s.where[shard]+"'")
@@ -279,7 +286,7 @@ func (s *simulation) views(ctx context.Context, choice int, patience time.Durati
 	var got *ledgerRows
 	err := s.call(ctx, choice, patience, func(ctx context.Context, n *Node) error {
 		got = &ledgerRows{}
-		return n.queries().Query(ctx, &rpc.Query{Principal: "local", Database: "quipu", SQL: sql}, got)
+		return queries(n).Query(ctx, &rpc.Query{Principal: "local", Database: "quipu", SQL: sql}, got)
 	})
 	if err != nil {
 		return nil, err
