@@ -43,7 +43,7 @@ var plantedBugs = []plantedBug{
 	{"hold released by its own snapshot", "rounds", false, []site{{"server/shard.go", "	return s.replica.Snapshot(ctx, index)\n", "	snap, err := s.replica.Snapshot(ctx, index)\n	if planted(\"hold released by its own snapshot\") {\n		s.replica.Gate().Reset()\n	}\n	return snap, err\n"}}},
 	{"a read joins after COMMIT was sent", "bugs", true, []site{{"server/rounds/rounds.go", "	steps := [3]time.Duration{", "	if planted(\"a read joins after COMMIT was sent\") {\n		reads = s.plantedJoin(h, reads)\n	}\n	steps := [3]time.Duration{"}}},
 	{"fence not checked", "strays", false, []site{{"server/replica/gate.go", "	if !round.After(g.fence) {\n", "	if !round.After(g.fence) && !planted(\"fence not checked\") && !(planted(\"the same round prepared again\") && round == g.fence) {\n"}}},
-	{"the same round prepared again", "rounds", false, nil}, // in the place before
+	{"the same round prepared again", "strays", false, nil}, // in the place before
 	{"acknowledgement of a retry not withheld", "rounds", false, []site{{"server/replica/proposer.go", "	p.wg.Go(func() { p.answer([]*Pending{pd}, []Verdict{v}, index) })\n", "	if planted(\"acknowledgement of a retry not withheld\") {\n		index = 0\n	}\n	p.wg.Go(func() { p.answer([]*Pending{pd}, []Verdict{v}, index) })\n"}}},
 	{"learners counted in ConfirmTerms", "learners", false, []site{
 		{"server/replica/confirm.go", "	answers := make(chan answer, len(voters)) //", "	asked := voters\n	if planted(\"learners counted in ConfirmTerms\") {\n		asked = nil\n		for _, m := range r.Members() {\n			asked = append(asked, m.Node)\n		}\n	}\n	answers := make(chan answer, len(asked)) //"},
