@@ -83,7 +83,7 @@ func TestLongStatements(t *testing.T) {
 	w.refused("string", fill("SELECT '", "x", "' FRM t"), errcode.SyntaxError)
 	w.refused("keys", fill("SELECT a FROM t ORDER BY a", ",'key'", ""), errcode.TooManyColumns)
 	w.refused("names", fill("SELECT 1 FROM t WHERE a = b", " AND nothing IS NULL OR a LIKE 'a text that makes the words fewer'", ""), errcode.UnknownColumn)
-	w.refused("parameters", fill("SELECT $1", " || $99999999999999999999999999999999", ""), errcode.SyntaxError)
+	w.refused("parameters", fill("SELECT $1", " || $99999999999999999999999999999999", ""), errcode.UnknownParameter)
 }
 
 // TestExpansionIsBounded names common table expressions so that short texts grow without end when they are put in place.

@@ -164,7 +164,7 @@ func (b *exprBinder) param(p *sql.Param) (*Expr, error) {
 		return &Expr{Kind: exprParam, Type: b.params[p.N-1], Col: p.N - 1, at: sql.Pos(b.refs)}, nil
 	}
 	if p.N > len(b.Args) {
-		return nil, b.fail(p.Pos, errcode.InvalidOption, "there is no parameter $%d: %d values were given", p.N, len(b.Args))
+		return nil, b.fail(p.Pos, errcode.UnknownParameter, "there is no parameter $%d", p.N).WithDetail("Number of values given: %d.", len(b.Args))
 	}
 	v := b.Args[p.N-1]
 	if p.N <= len(b.ArgTypes) && b.ArgTypes[p.N-1] != Unknown {

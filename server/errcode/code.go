@@ -19,6 +19,7 @@ const (
 	UnknownFunction      Code = "UNKNOWN_FUNCTION"
 	UnknownSetting       Code = "UNKNOWN_SETTING"
 	UnknownRole          Code = "UNKNOWN_ROLE"
+	UnknownParameter     Code = "UNKNOWN_PARAMETER"
 	RoleExists           Code = "ROLE_EXISTS"
 	AmbiguousColumn      Code = "AMBIGUOUS_COLUMN"
 	DuplicateColumn      Code = "DUPLICATE_COLUMN"
@@ -30,6 +31,9 @@ const (
 	ManyRows             Code = "MANY_ROWS"
 	InvalidOption        Code = "INVALID_OPTION"
 	InvalidText          Code = "INVALID_TEXT"
+	InvalidName          Code = "INVALID_NAME"
+	InvalidEncoding      Code = "INVALID_ENCODING"
+	InvalidEscape        Code = "INVALID_ESCAPE"
 	NumericOutOfRange    Code = "NUMERIC_OUT_OF_RANGE"
 	DivisionByZero       Code = "DIVISION_BY_ZERO"
 	ValueInvalid         Code = "VALUE_INVALID"
@@ -101,6 +105,7 @@ var Table = []Row{
 	{UnknownFunction, codes.InvalidArgument, http.StatusBadRequest, "42883", false, "there is no such function"},
 	{UnknownSetting, codes.InvalidArgument, http.StatusBadRequest, "42704", false, "there is no such setting"},
 	{UnknownRole, codes.NotFound, http.StatusNotFound, "42704", false, "there is no such role"},
+	{UnknownParameter, codes.InvalidArgument, http.StatusBadRequest, "42P02", false, "there is no such parameter"},
 	{RoleExists, codes.AlreadyExists, http.StatusConflict, "42710", false, "the role exists already"},
 	{AmbiguousColumn, codes.InvalidArgument, http.StatusBadRequest, "42702", false, "the column name is ambiguous"},
 	{DuplicateColumn, codes.InvalidArgument, http.StatusBadRequest, "42701", false, "the column stands twice"},
@@ -112,6 +117,9 @@ var Table = []Row{
 	{ManyRows, codes.InvalidArgument, http.StatusBadRequest, "21000", false, "a subquery used as a value gave more than one row"},
 	{InvalidOption, codes.InvalidArgument, http.StatusBadRequest, "22023", false, "the option or parameter is not valid"},
 	{InvalidText, codes.InvalidArgument, http.StatusBadRequest, "22P02", false, "the text is not a value of the type"},
+	{InvalidName, codes.InvalidArgument, http.StatusBadRequest, "42602", false, "the name is not valid"},
+	{InvalidEncoding, codes.InvalidArgument, http.StatusBadRequest, "22021", false, "the text is not UTF-8"},
+	{InvalidEscape, codes.InvalidArgument, http.StatusBadRequest, "22025", false, "the escape sequence is not valid"},
 	{NumericOutOfRange, codes.OutOfRange, http.StatusBadRequest, "22003", false, "the number is out of range"},
 	{DivisionByZero, codes.InvalidArgument, http.StatusBadRequest, "22012", false, "division by zero"},
 	{ValueInvalid, codes.InvalidArgument, http.StatusUnprocessableEntity, "22P05", false, "the category value is not valid"},

@@ -40,7 +40,7 @@ func typeByOID(oid uint32) plan.Type {
 // textParam reads a parameter in text form.
 func textParam(n int, b []byte, t plan.Type) (plan.Value, error) {
 	if !utf8.Valid(b) {
-		return plan.Null, errcode.New(errcode.ValueInvalid, "parameter $%d is not valid UTF-8", n)
+		return plan.Null, errcode.New(errcode.InvalidEncoding, "parameter $%d is not valid UTF-8", n)
 	}
 	v, err := plan.Convert(plan.TextValue(string(b)), t)
 	if err != nil {
