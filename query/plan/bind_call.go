@@ -9,7 +9,7 @@ import (
 )
 
 var aggregateNames = []string{"sum", "count", "min", "max", "avg", "any_value", "bool_and", "bool_or", "every", "bit_and", "bit_or", "bit_xor",
-	"stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "array_agg", "string_agg"}
+	"stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "array_agg", "string_agg", "json_agg", "jsonb_agg"}
 
 // sessionFunctions need no arguments and are known when the statement is bound.
 func (b *exprBinder) sessionFunction(name string) *Expr {
@@ -43,6 +43,9 @@ func (b *exprBinder) call(c *sql.Call) (*Expr, error) {
 	name := strings.ToLower(c.Name.Name)
 	if a, ok := aliases[name]; ok {
 		name = a
+	}
+	if c.Variadic && !slices.ContainsFunc(functionsByName[name], func(f *Function) bool { return f.More && f.eval != nil }) {
+		return nil, b.variadicCall(c)
 	}
 	if _, ok := windowFunctions[name]; ok && c.Over == nil {
 		return nil, b.fail(c.Pos, errcode.WindowError, "window function %s requires an OVER clause", name)
@@ -106,8 +109,8 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 			return nil, err
 		}
 		if x.Type == Record {
-			if name == "to_json" && x.Kind == exprAgg {
-				return recordJSON(x), nil
+			if (name == "to_json" || name == "to_jsonb") && x.Kind == exprAgg {
+				return recordJSON(x, name), nil
 			}
 			_, err := b.value(a.Value)
 			return nil, err
@@ -132,6 +135,9 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 	for i, a := range args {
 		types[i] = a.Type
 	}
+	if c.Variadic {
+		return b.variadic(c, name, args, types, at)
+	}
 	f := b.resolve(name, types)
 	if f == nil {
 		return nil, b.noFunction(c, name, types)
@@ -153,6 +159,38 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 		result = args[0].Type
 	}
 	return call(f, result, args...), nil
+}
+
+// variadicCall refuses VARIADIC before the argument of a function that has a number of its own.
+func (b *Binder) variadicCall(c *sql.Call) error {
+	return b.fail(c.Pos, errcode.NotSupported, "VARIADIC is not supported for %s", c.Name.Name).
+		WithHint("it is for concat, concat_ws, format, json_build_array and json_build_object")
+}
+
+// variadic binds name(…, VARIADIC array), a call with the elements of the array as its last arguments.
+func (b *exprBinder) variadic(c *sql.Call, name string, args []*Expr, types []Type, at []sql.Pos) (*Expr, error) {
+	last := len(args) - 1
+	if !types[last].IsArray() {
+		return nil, b.fail(at[last], errcode.TypeMismatch, "VARIADIC argument must be an array")
+	}
+	elem := slices.Clone(types)
+	elem[last] = types[last].Elem()
+	f := resolve(name, elem)
+	if f == nil || !f.More || len(args) != len(f.Args) {
+		return nil, b.noFunction(c, name, types)
+	}
+	before, err := b.convert(f, args[:last], at)
+	if err != nil {
+		return nil, err
+	}
+	of := &Function{Name: f.Name, Args: append(f.Args[:len(f.Args)-1:len(f.Args)-1], anyArray), Result: f.Result, local: true, nullable: true,
+		eval: func(a []Value) (Value, error) {
+			if a[last].IsNull() {
+				return Null, nil
+			}
+			return f.eval(append(a[:last:last], a[last].Elems()...))
+		}}
+	return call(of, f.Result, append(before[:last:last], args[last])...), nil
 }
 
 // resolve finds a function, also among those that know the catalog.
@@ -346,7 +384,8 @@ func (b *exprBinder) aggregate(c *sql.Call, name string) (*Expr, error) {
 		}
 		return b.add(&Aggregate{Kind: AggCells, Type: Int8, Filter: filter}), nil
 	}
-	if name == "array_agg" || name == "string_agg" {
+	switch name {
+	case "array_agg", "string_agg", "json_agg", "jsonb_agg":
 		return inner.list(c, name, filter, b)
 	}
 	if len(c.Args) != 1 {
@@ -441,7 +480,7 @@ func (b *exprBinder) aggregateOrder(c *sql.Call, arg *Expr) (order []*Expr, keys
 	return order, keys, nil
 }
 
-// list binds array_agg(x ORDER BY …) and string_agg(x, separator ORDER BY …); b binds inside of the aggregate, around outside.
+// list binds array_agg(x ORDER BY …), string_agg(x, separator ORDER BY …), json_agg and jsonb_agg; b binds inside of the aggregate, around outside.
 func (b *exprBinder) list(c *sql.Call, name string, filter *Expr, around *exprBinder) (*Expr, error) {
 	args := make([]sql.Expr, len(c.Args))
 	types := make([]Type, len(c.Args))
@@ -457,7 +496,19 @@ func (b *exprBinder) list(c *sql.Call, name string, filter *Expr, around *exprBi
 		types[i] = list[i].Type
 	}
 	a := &Aggregate{Kind: AggArray, Filter: filter, Distinct: c.Distinct}
+	var of *Function // of the array, where that is not the result
 	switch {
+	case strings.HasPrefix(name, "json") && len(list) == 1 && types[0].IsArray() && c.Distinct:
+		return nil, b.unsupported(c.Pos, "DISTINCT in "+name+" of arrays")
+	case strings.HasPrefix(name, "json") && len(list) == 1:
+		of = fnJSONAgg
+		if types[0].IsArray() { // there are no arrays of arrays
+			of, list[0] = fnJSONRows, call(resolve("to_json", types), JSON, list[0])
+		}
+		if name == "jsonb_agg" {
+			of = fnJSONBAgg
+		}
+		a.Type = ArrayOf(list[0].Type)
 	case name == "array_agg" && len(list) == 1 && !types[0].IsArray():
 		a.Type = ArrayOf(types[0])
 	case name == "string_agg" && len(list) == 2 && types[0] == Text && types[1] == Text:
@@ -469,7 +520,11 @@ func (b *exprBinder) list(c *sql.Call, name string, filter *Expr, around *exprBi
 	if a.Order, a.Sort, err = b.aggregateOrder(c, a.Arg); err != nil {
 		return nil, err
 	}
-	return around.add(a), nil
+	x := around.add(a)
+	if of != nil {
+		x = call(of, JSON, x)
+	}
+	return x, nil
 }
 
 func (b *Binder) float(e *Expr) *Expr {

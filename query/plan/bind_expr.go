@@ -725,6 +725,8 @@ func (b *exprBinder) plainCast(e *sql.Cast) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	f, narrows := narrowing[e.Type.Name.Name] // changes also what is of the type already
+	narrows = narrows && !t.IsArray()
 	if x.Kind == exprParam && x.Type == Unknown {
 		if t.IsReg() { // known as a name only
 			if x, err = b.coerce(x, Text, e.Pos); err != nil {
@@ -732,21 +734,23 @@ func (b *exprBinder) plainCast(e *sql.Cast) (*Expr, error) {
 			}
 			return call(b.castFunction(t), t, x), nil
 		}
-		return b.coerce(x, t, e.Pos)
+		if x, err = b.coerce(x, t, e.Pos); err != nil || !narrows {
+			return x, err
+		}
+		return call(f, t, x), nil
 	}
 	if !castable(x.Type, t) {
 		return nil, b.fail(e.Pos, errcode.TypeMismatch, "cannot cast type %s to %s", x.Type, t)
 	}
-	f := b.castFunction(t)
-	if e.Type.Name.Name == "date" {
-		f = fnDate
+	if !narrows {
+		f = b.castFunction(t)
 	}
 	if x.isConst() && !x.Value.IsNull() { // an error of a constant is an error of the statement
 		if _, err := f.eval([]Value{x.Value}); err != nil {
 			return nil, b.locate(err, e.X.At())
 		}
 	}
-	if x.Type == t && f != fnDate {
+	if x.Type == t && !narrows {
 		return x, nil
 	}
 	return call(f, t, x), nil

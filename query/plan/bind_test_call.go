@@ -232,10 +232,13 @@ func (b *exprBinder) field(e *sql.Field) (*Expr, error) {
 }
 
 // recordJSON is the whole record as one JSON object.
-func recordJSON(record *Expr) *Expr {
+func recordJSON(record *Expr, name string) *Expr {
 	var args []*Expr
 	for i, c := range record.test.columns {
 		args = append(args, Constant(TextValue(c.Name)), field(record, i))
+	}
+	if name == "to_jsonb" {
+		return call(resolve("jsonb_build_object", nil), JSON, args...)
 	}
 	return call(fnObject, JSON, args...)
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -31,6 +32,9 @@ var fnDate = castFunction("date", Timestamptz, func(v Value) (Value, bool) {
 	return v, ok
 })
 
+// narrowing are casts to types that stand for a wider one: they change also what has its type already.
+var narrowing = map[string]*Function{"date": fnDate, "jsonb": fnJSONB}
+
 func castFunction(name string, to Type, f func(Value) (Value, bool)) *Function {
 	return fn(name, to, func(a []Value) (Value, error) {
 		if a[0].Type == to && name != "date" {
@@ -50,7 +54,11 @@ func castError(v Value, to string) error {
 		if len(s) > 60 {
 			s = s[:60] + "…"
 		}
-		return errcode.New(errcode.InvalidText, "invalid input syntax for type %s: %q", to, s)
+		e := errcode.New(errcode.InvalidText, "invalid input syntax for type %s: %q", to, s)
+		if bad, ok := errors.AsType[*json.SyntaxError](json.Unmarshal([]byte(v.str), new(json.RawMessage))); ok && to == "json" {
+			e.WithDetail("At byte %d of it: %s.", bad.Offset, bad)
+		}
+		return e
 	}
 	return errcode.New(errcode.NumericOutOfRange, "%s out of range: %s", to, v)
 }

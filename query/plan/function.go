@@ -75,13 +75,13 @@ var (
 	aliases              = map[string]string{
 		"ceiling": "ceil", "power": "pow", "char_length": "length", "character_length": "length", "substr": "substring",
 		"log10": "log", "now": "now", "current_timestamp": "now", "transaction_timestamp": "now", "statement_timestamp": "now",
-		"date_part": "extract", "to_jsonb": "to_json",
+		"date_part": "extract",
 	}
 	_ = registerAll()
 )
 
 func registerAll() struct{} {
-	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, timeFunctions, castFunctions, arrayFunctions, statFunctions} {
+	for _, list := range [][]*Function{logicFunctions, numberFunctions, textFunctions, jsonFunctions, timeFunctions, castFunctions, arrayFunctions, statFunctions} {
 		for _, f := range list {
 			functionsByName[f.Name] = append(functionsByName[f.Name], f)
 			functionsBySignature[f.Signature()] = f

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"crypto/md5"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -189,57 +188,14 @@ func initcap(s string) string {
 	}, s)
 }
 
-func jsonText(v Value) string {
-	switch v.Type {
-	case Unknown:
-		return "null"
-	case Bool:
-		if v.Bool() {
-			return "true"
-		}
-		return "false"
-	case JSON:
-		return v.str
-	case Int8:
-		return v.String()
-	case Float8:
-		if s, err := json.Marshal(v.Float()); err == nil {
-			return string(s)
-		}
-		return `"` + v.String() + `"` // JSON has no infinity
-	}
-	s, err := json.Marshal(v.String())
-	if err != nil {
-		return "null"
-	}
-	return string(s)
-}
-
-// evalObject takes key, value, key, value, …
-func evalObject(a []Value) (Value, error) {
-	var b strings.Builder
-	b.WriteByte('{')
-	for i := 0; i+1 < len(a); i += 2 {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(jsonText(TextValue(a[i].String())))
-		b.WriteByte(':')
-		b.WriteString(jsonText(a[i+1]))
-	}
-	b.WriteByte('}')
-	return JSONValue(b.String()), nil
-}
-
 var (
 	fnConcatOp = &Function{Name: "||", Args: []Type{Unknown, Unknown}, Result: Text, eval: joinText}
-	fnObject   = &Function{Name: "json_build_object", Args: []Type{Unknown}, More: true, Result: JSON, nullable: true, eval: evalObject}
 	fnLike     = likeFunction("like", false)
 	fnILike    = likeFunction("ilike", true)
 )
 
 var textFunctions = append(append(append([]*Function{
-	fnConcatOp, fnObject, fnLike, fnILike, fnSimilar,
+	fnConcatOp, fnLike, fnILike, fnSimilar,
 	text1("lower", strings.ToLower), text1("upper", strings.ToUpper), text1("initcap", initcap),
 	fn("length", Int8, func(a []Value) (Value, error) { return IntValue(int64(utf8.RuneCountInString(a[0].str))), nil }, Text),
 	fn("octet_length", Int8, func(a []Value) (Value, error) { return IntValue(int64(len(a[0].str))), nil }, Text),
@@ -331,13 +287,24 @@ var textFunctions = append(append(append([]*Function{
 		return TextValue(strings.Join(parts, a[0].str)), nil
 	}},
 	formatFunction,
-	{Name: "to_json", Args: []Type{Unknown}, Result: JSON, eval: func(a []Value) (Value, error) {
-		return JSONValue(jsonText(a[0])), nil
-	}},
 	matchFunction("~", "", true), matchFunction("~*", "i", true), matchFunction("!~", "", false), matchFunction("!~*", "i", false),
 	fn("regexp_replace", Text, regexpReplace, Text, Text, Text), fn("regexp_replace", Text, regexpReplace, Text, Text, Text, Text),
 	fn("~~", Bool, likeOperator(false, true), Text, Text), fn("!~~", Bool, likeOperator(false, false), Text, Text),
 	fn("~~*", Bool, likeOperator(true, true), Text, Text), fn("!~~*", Bool, likeOperator(true, false), Text, Text),
+	fn("chr", Text, func(a []Value) (Value, error) {
+		n := a[0].num
+		switch {
+		case n < 0:
+			return Null, errcode.New(errcode.InvalidOption, "character number must be positive")
+		case n == 0:
+			return Null, errcode.New(errcode.TooLarge, "null character not permitted")
+		case n > utf8.MaxRune:
+			return Null, errcode.New(errcode.TooLarge, "requested character too large for encoding: %d", n)
+		case !utf8.ValidRune(rune(n)):
+			return Null, errcode.New(errcode.TooLarge, "requested character not valid for encoding: %d", n)
+		}
+		return TextValue(string(rune(n))), nil
+	}, Int8),
 	fn("ascii", Int8, func(a []Value) (Value, error) {
 		r, _ := utf8.DecodeRuneInString(a[0].str)
 		if a[0].str == "" {

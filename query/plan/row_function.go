@@ -206,6 +206,9 @@ func (b *Binder) tableCall(e *exprBinder, c *sql.Call) (TableCall, []Column, err
 		x = b.settle(x)
 		return TableCall{Args: []*Expr{x}, width: 1}, []Column{{c.Name.Name, x.Type}}, nil
 	}
+	if c.Variadic {
+		return TableCall{}, nil, b.variadicCall(c)
+	}
 	var args []*Expr
 	var at []sql.Pos
 	types := make([]Type, len(c.Args))
