@@ -467,6 +467,16 @@ func init() {
 				}
 				return append([]any{"string_agg(", x, ", ',' ORDER BY ", x, m.direction(), ")"}, m.filter()...)
 			}, canAggregate},
+			{"function of JSON", 3, func(m maker) []any { return append(append([]any{"("}, m.json()...), ")::text") }, nil},
+			{"json_agg", 3, func(m maker) []any {
+				of := m.Generator.kind()
+				x := "(" + m.in(m.s.agg).expr(of).String() + ")::" + of.sql()
+				parts := []any{"(", pick(m.Generator, "json_agg(", "jsonb_agg("), pick(m.Generator, "", "DISTINCT "), x, " ORDER BY ", x, m.direction(), ")"}
+				if of == intsKind || of == textsKind {
+					parts[2] = ""
+				}
+				return append(append(parts, m.filter()...), ")::text")
+			}, canAggregate},
 		}...),
 		boolKind: append(anyKind(boolKind), []alternative{
 			{"comparison", 14, func(m maker) []any {
@@ -649,6 +659,36 @@ func (m maker) maybeNull() any {
 		return clause("", ", NULL")
 	}
 	return ""
+}
+
+// json is a call that gives JSON.
+func (m maker) json() []any {
+	value := func() *node {
+		k := m.Generator.kind()
+		switch {
+		case m.oneIn(8):
+			return n("", k, "NULL")
+		case m.depth > 1 && m.oneIn(5):
+			return n("function of JSON", noKind, m.in(m.s).json()...)
+		}
+		return n("", k, "(", m.expr(k), ")::", k.sql())
+	}
+	form := pick(m.Generator, "json", "json", "jsonb")
+	switch m.IntN(7) {
+	case 0, 1:
+		k := m.Generator.kind()
+		return []any{"to_", form, "((", m.expr(k), ")::", k.sql(), ")"}
+	case 2:
+		return []any{form, "_build_array(", value(), clause("", ", ", value()), clause("", ", ", value()), ")"}
+	case 3:
+		return []any{pick(m.Generator, "array_to_json(", "json_build_array(VARIADIC ", "jsonb_build_array(VARIADIC "), m.expr(pick(m.Generator, intsKind, textsKind)), ")"}
+	case 4:
+		text := pick(m.Generator, `{"b": 1,  "a" : [true,null]}`, `[1.50, -2e3, 0.1e-2, {}]`, `"\u00e9\n\/"`, ` null `, `{"aa":1,"b":2,"b":{"z":[],"y":"'"}}`)
+		return []any{pick(m.Generator, quote(text)+"::"+form, form+" "+quote(text), "CAST("+quote(text)+" AS "+form+")", quote(text)+"::json::"+form)}
+	case 5:
+		return []any{form, "_build_object('k', ", value(), clause("", ", coalesce(", m.expr(textKind), ", 'none'), ", value()), clause("", ", ", m.literal(intKind), ", ", value()), ")"}
+	}
+	return []any{form, "_build_object(coalesce(", m.expr(intKind), ", 0), ", value(), ", 'a', ", value(), ")"}
 }
 
 // direction is what may follow an expression of ORDER BY.

@@ -95,6 +95,7 @@ var Grammar = []Rule{
 	{Text: "ARRAY(SELECT 1), (ARRAY[10, 20, 30])[2:3]", By: []string{"ARRAY(query)", "ARRAY[…]", "array ||"}},
 	{Text: "current_user, current_date", By: []string{"words without parentheses"}},
 	{Text: "Functions of numbers, texts, times and arrays", By: []string{"function of numbers", "function of text", "function of time", "function of arrays"}},
+	{Text: "`to_json`, `array_to_json`, `json_build_object`", By: []string{"function of JSON"}},
 	{Text: "| `count(*)`, `count(x)`, `count(DISTINCT x)` |", By: []string{"count(*)", "count(x)", "aggregate of DISTINCT"}},
 	{Text: "| `sum(x)`, `avg(x)` |", By: []string{"sum", "avg"}},
 	{Text: "| `min(x)`, `max(x)`, `any_value(x)` |", By: []string{"min, max"}},
@@ -103,6 +104,7 @@ var Grammar = []Rule{
 	{Text: "| `bool_and(x)`", By: []string{"bool_and, bool_or"}},
 	{Text: "| `bit_and(x)`", By: []string{"bit_and, bit_or"}},
 	{Text: "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n)", By: []string{"WITHIN GROUP"}},
+	{Text: "| `json_agg(x)`, `jsonb_agg(x)` |", By: []string{"json_agg"}},
 	{Text: "| `string_agg(x, separator)`, `array_agg(x)` |", By: []string{"string_agg", "array_agg", "aggregate with ORDER BY"}},
 
 	{Text: "`pg_catalog` and `information_schema` have the relations", By: []string{"system catalogs"}},

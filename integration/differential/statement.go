@@ -491,6 +491,8 @@ func (g *Generator) words(w *World) *Statement {
 		n("keyword as label", noKind, "SELECT 1 AS select, 2 AS from, 3 value, 4 AS order, 5 name FROM ", t.name),
 		n("semicolons", noKind, "SELECT 1;; SELECT count(*) FROM ", t.name, ";"),
 		n("unnamed columns", noKind, "SELECT 1, 'a', count(*), sum(count), max(count) + 1, coalesce(NULL, 1), CASE WHEN true THEN 1 END, now() IS NULL, (SELECT 1), EXISTS (SELECT 1), ARRAY[1], 1::int8, upper('a'), ARRAY(SELECT 1), nullif(1, 2), greatest(1, 2), true, NULL, extract(day FROM timestamptz '2024-01-02Z'), trim('a'), (ARRAY[1])[1], date '2024-01-02' FROM ", t.name),
+		n("function of JSON", noKind, "SELECT to_json(count), to_jsonb(count) AS b, json_build_object('count', count), jsonb_build_array(count, 'x') FROM ", t.name),
+		n("json_agg", noKind, "SELECT json_agg(count ORDER BY count), jsonb_agg(NULL::bool) FROM ", t.name),
 		n("'text' 'goes on'", noKind, "SELECT 'a'\n  'b' FROM ", t.name, " LIMIT 1"),
 	)
 	return &Statement{root: q, Mode: Script, Query: true}
