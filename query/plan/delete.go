@@ -21,7 +21,8 @@ type Delete struct {
 func (b *Binder) Delete(s *sql.Delete) (*Delete, error) {
 	switch {
 	case len(s.Returning) > 0:
-		return nil, b.unsupported(s.Returning[0].Expr.At(), "RETURNING")
+		return nil, b.fail(s.ReturningPos, errcode.NotSupported, "RETURNING is not supported").
+			WithHint("SELECT what the condition finds before it is deleted")
 	case s.With != nil:
 		return nil, b.unsupported(s.With.Pos, "WITH before DELETE")
 	}

@@ -27,10 +27,11 @@ const (
 func (b *Binder) Insert(s *sql.Insert) (*Insert, error) {
 	switch {
 	case len(s.Returning) > 0:
-		return nil, b.unsupported(s.Returning[0].Expr.At(), "RETURNING")
+		return nil, b.fail(s.ReturningPos, errcode.NotSupported, "RETURNING is not supported").
+			WithHint("the values are those that were sent, with the defaults of \\d; SELECT the counts afterwards")
 	case s.Conflict != nil:
 		return nil, b.fail(s.Conflict.Pos, errcode.NotSupported, "ON CONFLICT has no meaning here: an INSERT adds to the counts").
-			WithHint("leave ON CONFLICT out; use an idempotency key to make a retry count once")
+			WithHint("leave ON CONFLICT out; an idempotency key of the API makes a retry count once")
 	}
 	t, err := b.Table(s.Table, schema.Insert)
 	if err != nil {

@@ -79,7 +79,8 @@ type Insert struct {
 	Source   *Query
 	Conflict *OnConflict
 	// Returning is empty if there is none.
-	Returning []SelectItem
+	Returning    []SelectItem
+	ReturningPos Pos
 }
 
 // OnConflict is ON CONFLICT [(columns)] DO NOTHING.
@@ -91,11 +92,12 @@ type OnConflict struct {
 // Delete is DELETE FROM.
 type Delete struct {
 	Pos
-	With      *With
-	Table     Name
-	Alias     Ident
-	Where     Expr
-	Returning []SelectItem
+	With         *With
+	Table        Name
+	Alias        Ident
+	Where        Expr
+	Returning    []SelectItem
+	ReturningPos Pos
 }
 
 // Copy is COPY … FROM STDIN or COPY … TO STDOUT. Exactly one of Table.Name and Query is set; FROM has a table.

@@ -51,24 +51,24 @@ func (p *parser) statement() Statement {
 
 // known are statements of PostgreSQL that Quipu does not have, with what to do instead.
 var known = map[string]string{
-	"update":     "counts change by adding: INSERT the difference, which may be negative",
+	"update":     "counts change by adding: INSERT INTO t VALUES (…, -5), (…, 5) moves five from one cell to another",
 	"merge":      "INSERT adds to the count of a cell that is there, and makes it otherwise",
-	"listen":     "",
-	"notify":     "",
+	"listen":     "ask again, as \\watch of psql does",
+	"notify":     "nobody can listen here",
 	"vacuum":     "no maintenance is needed: leave it out",
 	"analyze":    "no statistics need collecting: leave it out",
-	"cluster":    "",
+	"cluster":    "no maintenance is needed: leave it out",
 	"reindex":    "there are no indexes",
-	"refresh":    "",
-	"comment":    "",
+	"refresh":    "there are no materialized views: a query reads the counts of the moment",
+	"comment":    "descriptions are not kept here",
 	"lock":       "nothing needs locking: a query reads a snapshot, and adding counts never conflicts",
-	"call":       "",
-	"do":         "",
-	"checkpoint": "",
+	"call":       "there are no procedures: send the statements one by one",
+	"do":         "there are no procedures: send the statements one by one",
+	"checkpoint": "the server writes one about every second: leave it out",
 	"security":   "",
-	"import":     "",
-	"reassign":   "",
-	"load":       "",
+	"import":     "quipu import and COPY … FROM STDIN take rows",
+	"reassign":   "nobody owns a table: GRANT the privileges to the other role",
+	"load":       "quipu import and COPY … FROM STDIN take rows",
 }
 
 func (p *parser) unknownVerb() *Error {
@@ -159,15 +159,21 @@ func (p *parser) dropBehavior() {
 	}
 }
 
+const (
+	noViews      = "WITH in the query names a part of it, and a client may keep the text"
+	oneSchema    = "tables are in the schema public; a prefix of the name may tell them apart"
+	noProcedures = "no code runs in the server: put it into the client"
+)
+
 // objects are kinds of objects that PostgreSQL has and Quipu has not, or not as objects of their own.
 var objects = map[string]string{
 	"index": "a table needs no index: every query reads the counts of its cells", "unique": "a table needs no index: every query reads the counts of its cells",
-	"view": "", "materialized": "", "schema": "", "database": "", "sequence": "", "type": "a dimension is TEXT, INT8 or BOOL; TEXT may declare an ORDER",
-	"function": "", "procedure": "", "trigger": "", "extension": "nothing needs installing", "domain": "", "rule": "",
+	"view": noViews, "materialized": noViews, "schema": oneSchema, "database": "", "sequence": "a cell needs no number: all dimensions together are its key", "type": "a dimension is TEXT, INT8 or BOOL; TEXT may declare an ORDER",
+	"function": noProcedures, "procedure": noProcedures, "trigger": noProcedures, "extension": "nothing needs installing", "domain": "", "rule": noProcedures,
 	"temp": "temporary tables are not there: use WITH", "temporary": "temporary tables are not there: use WITH",
-	"unlogged": "every table is replicated", "global": "", "local": "", "foreign": "", "or": "", "aggregate": "", "operator": "", "cast": "",
-	"collation": "", "policy": "", "publication": "", "subscription": "", "server": "", "statistics": "", "tablespace": "",
-	"event": "", "language": "", "group": "", "owned": "", "system": "use SET, or flags of the server", "default": "",
+	"unlogged": "every table is replicated", "global": "", "local": "", "foreign": "quipu import and COPY … FROM STDIN take rows", "or": "", "aggregate": "", "operator": "", "cast": "",
+	"collation": "", "policy": "", "publication": "", "subscription": "", "server": "", "statistics": "no statistics need collecting: leave it out", "tablespace": "what a node keeps is in its --data-dir",
+	"event": "", "language": "", "group": "use CREATE ROLE and GRANT role TO role", "owned": "", "system": "use SET, or flags of the server", "default": "",
 }
 
 func (p *parser) unsupportedObject(verb string, accepted ...string) *Error {

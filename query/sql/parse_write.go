@@ -29,7 +29,7 @@ func (p *parser) insert(w *With) *Insert {
 		panic(p.expected("values", "select"))
 	}
 	s.Conflict = p.onConflict()
-	if p.acceptWord("returning") {
+	if s.ReturningPos = p.tok.pos; p.acceptWord("returning") {
 		s.Returning = p.items()
 	}
 	return s
@@ -60,7 +60,7 @@ func (p *parser) onConflict() *OnConflict {
 	p.advance()
 	p.expectWord("conflict")
 	if p.tok.is("on") {
-		panic(p.fail(CodeUnsupported, p.tok.pos, "ON CONFLICT ON CONSTRAINT is not supported", "write ON CONFLICT DO NOTHING"))
+		panic(p.fail(CodeUnsupported, p.tok.pos, "ON CONFLICT ON CONSTRAINT is not supported", "there are no constraints, and a plain INSERT adds to the count that is there"))
 	}
 	c.Columns = p.optionalIdents("the name of a column")
 	p.expectWord("do")
@@ -89,7 +89,7 @@ func (p *parser) delete(w *With) *Delete {
 		}
 		d.Where = p.expr(0)
 	}
-	if p.acceptWord("returning") {
+	if d.ReturningPos = p.tok.pos; p.acceptWord("returning") {
 		d.Returning = p.items()
 	}
 	return d
