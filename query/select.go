@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink
 			if err := out.open(); err != nil {
 				return err
 			}
-			end.Rows, end.Tag = out.rows, fmt.Sprintf("SELECT %d", out.rows)
+			end.Rows, end.Tag = out.rows, "SELECT "+strconv.FormatInt(out.rows, 10)
 			return s.end(sink, end)
 		}
 		var e *errcode.Error
@@ -91,9 +92,6 @@ func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *E
 		env.Costs, env.Actual = m.costs, m.actual
 	}
 	if shards, any := bound.Shards(); any {
-		if len(bound.Fragments()) > 1 {
-			shards = nil
-		}
 		level := Level(s.settings.get("quipu.read_consistency"))
 		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: level, MinIndex: s.settings.get("quipu.min_index"),
 			MaxStaleness: s.settings.duration("quipu.max_staleness")})

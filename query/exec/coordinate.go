@@ -126,6 +126,7 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	r.workers = max(1, min(options.Parallel, len(shards)))
 	options.Parallel /= r.workers
 	blocks := 0
+	r.list, r.here = make([]Worker, 0, len(shards)), make([]int, 0, len(shards))
 	for i := range shards {
 		run, err := shards[i].open(f, options)
 		if err != nil {
@@ -154,6 +155,14 @@ func (r *runs) close() {
 
 // each calls one for every shard: several at a time of those that are read here, all at once of the others.
 func (r *runs) each(one func(i int) error) error {
+	if r.workers == 1 && len(r.away) == 0 {
+		for _, i := range r.here {
+			if err := one(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	errs := make([]error, len(r.list))
 	var wg sync.WaitGroup
 	for _, i := range r.away {
@@ -201,6 +210,7 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 type merged struct {
 	Group
 	from []origin
+	own  [1]origin // room for the only one
 }
 
 // origin says which group of which shard a share came from.
@@ -229,15 +239,14 @@ func (r *runs) groups(ctx context.Context) ([]*merged, error) {
 }
 
 func (r *runs) merge(partials []*Partial) ([]*merged, error) {
+	if r.f.Mode == plan.ModeLocal || len(partials) == 1 {
+		return disjoint(partials), nil
+	}
 	var out []*merged
 	index := map[string]*merged{}
 	for shard, p := range partials {
 		for i := range p.Groups {
 			g := &p.Groups[i]
-			if r.f.Mode == plan.ModeLocal { // no other shard has it
-				out = append(out, &merged{Group: *g})
-				continue
-			}
 			k := rowKey(g.Keys)
 			m := index[k]
 			if m == nil {
@@ -255,6 +264,25 @@ func (r *runs) merge(partials []*Partial) ([]*merged, error) {
 		}
 	}
 	return out, nil
+}
+
+// disjoint is merge where no two shards have the same group.
+func disjoint(partials []*Partial) []*merged {
+	n := 0
+	for _, p := range partials {
+		n += len(p.Groups)
+	}
+	all, out := make([]merged, 0, n), make([]*merged, 0, n)
+	for shard, p := range partials {
+		for i := range p.Groups {
+			g := &p.Groups[i]
+			all = append(all, merged{Group: *g, own: [1]origin{{shard, i, g.Aggs}}})
+			m := &all[len(all)-1]
+			m.from = m.own[:]
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // crosstabs are the shards' cells of one test.

@@ -13,9 +13,9 @@ type table struct {
 }
 
 func openTable(view *storage.TableView, f *plan.Fragment) *table {
-	t := &table{view: view, dims: f.Dims}
-	for _, d := range view.Schema().Dims[:f.Dims] {
-		t.types = append(t.types, plan.TypeOf(d))
+	t := &table{view: view, dims: f.Dims, types: make([]plan.Type, f.Dims)}
+	for i, d := range view.Schema().Dims[:f.Dims] {
+		t.types[i] = plan.TypeOf(d)
 	}
 	return t
 }
@@ -125,13 +125,13 @@ func intersect(a, b storage.CodeSet) storage.CodeSet {
 // tester evaluates predicates over the cells of chunks; it belongs to one goroutine.
 type tester struct {
 	t    *table
-	at   []int // column of the chunk for each dimension, −1 if not there
-	row  []plan.Value
+	at   []int        // column of the chunk for each dimension, −1 if not there
+	row  []plan.Value // of the cell that is looked at; nil before the first
 	memo map[*predicate]map[uint64]bool
 }
 
-func newTester(t *table, dims []int) *tester {
-	x := &tester{t: t, row: t.row(), at: make([]int, t.dims), memo: map[*predicate]map[uint64]bool{}}
+func newTester(t *table, dims []int) tester {
+	x := tester{t: t, at: make([]int, t.dims)}
 	for i := range x.at {
 		x.at[i] = -1
 	}
@@ -191,6 +191,9 @@ func (x *tester) holds(p *predicate, c *storage.Chunk, i int) (bool, error) {
 		if hit, ok := x.memo[p][key]; ok {
 			return hit, nil
 		}
+	}
+	if x.row == nil {
+		x.row, x.memo = x.t.row(), map[*predicate]map[uint64]bool{}
 	}
 	for _, col := range p.cols {
 		switch {

@@ -71,7 +71,8 @@ func (r *Run) tasks() error {
 		}
 		r.keyCols = append(r.keyCols, i)
 	}
-	r.sumOf, r.taskOf = make([]int, len(r.f.Aggs)), make([]int, len(r.f.Aggs))
+	ints := make([]int, 2*len(r.f.Aggs))
+	r.sumOf, r.taskOf = ints[:len(r.f.Aggs)], ints[len(r.f.Aggs):]
 	if err := r.sumTask(); err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func (r *Run) groupKeys() [][]uint32 {
 	var out [][]uint32
 	for e := range g.entries() {
 		if g.has(e, last) {
-			out = append(out, slices.Clone(g.codesOf(e, make([]uint32, len(r.keyCols)))))
+			out = append(out, g.codesOf(e, make([]uint32, len(r.keyCols))))
 		}
 	}
 	return out
@@ -298,7 +299,10 @@ func (r *Run) group(ctx context.Context, codes []uint32) (Group, error) {
 	if r.sums >= 0 {
 		entry = r.grids[r.sums].entryOf(codes)
 	}
-	samples := make([]*sample, 0, len(r.f.Aggs))
+	var samples []*sample // by aggregate, if there is a second round
+	if r.f.Mode != plan.ModeLocal && r.f.Tests() {
+		samples = make([]*sample, len(r.f.Aggs))
+	}
 	for i, a := range r.f.Aggs {
 		s := &g.Aggs[i]
 		switch a.Kind {
@@ -312,12 +316,12 @@ func (r *Run) group(ctx context.Context, codes []uint32) (Group, error) {
 			if err != nil {
 				return g, err
 			}
-			samples = append(samples, t)
-			continue
+			if samples != nil {
+				samples[i] = t
+			}
 		}
-		samples = append(samples, nil)
 	}
-	if r.f.Mode != plan.ModeLocal && r.f.Tests() {
+	if samples != nil {
 		r.samples = append(r.samples, samples)
 	}
 	return g, nil
@@ -433,13 +437,16 @@ func (r *Run) Second(ctx context.Context, totals []Totals) ([]Term, error) {
 
 // others fills in count(DISTINCT), min and max from their own grids.
 func (r *Run) others(p *Partial, keys [][]uint32) error {
-	index := map[string]int{}
-	for i, k := range keys {
-		index[string(codesKey(k))] = i
-	}
+	var index map[string]int // of the keys
 	for i, a := range r.f.Aggs {
 		if a.Kind != plan.AggDistinct && a.Kind != plan.AggMin && a.Kind != plan.AggMax {
 			continue
+		}
+		if index == nil {
+			index = make(map[string]int, len(keys))
+			for i, k := range keys {
+				index[string(codesKey(k))] = i
+			}
 		}
 		g := r.grids[r.taskOf[i]]
 		cols := r.s.tasks[r.taskOf[i]].cols

@@ -169,7 +169,7 @@ func (s *scan) passes(window int64) bool {
 // work is the state of one goroutine of a scan.
 type work struct {
 	s      *scan
-	test   *tester
+	test   tester
 	at     []int
 	grids  []*grid   // by task; nil for one that streams
 	totals []*totals // by task; nil for one that does not
@@ -236,7 +236,10 @@ func (w *work) open() error {
 // each scans all cells in parallel. Every goroutine has a work of its own; begin gives it the function for its chunks.
 func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
 	segments := s.segments(parallel)
-	works, fns := make([]*work, max(1, len(segments))), make([]func(*storage.Chunk) error, max(1, len(segments)))
+	if len(segments) <= 1 {
+		return s.alone(ctx, segments, begin)
+	}
+	works, fns := make([]*work, len(segments)), make([]func(*storage.Chunk) error, len(segments))
 	for i := range works {
 		var err error
 		works[i] = s.newWork()
@@ -253,9 +256,7 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 	for i := 1; i < len(segments); i++ {
 		wg.Go(func() { one(i) })
 	}
-	if len(segments) > 0 {
-		one(0)
-	}
+	one(0)
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
@@ -263,6 +264,17 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 		}
 	}
 	return works, nil
+}
+
+// alone is each for one goroutine, and for no segment at all.
+func (s *scan) alone(ctx context.Context, segments []storage.Segment, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
+	w := s.newWork()
+	fn, err := begin(w)
+	for i := 0; err == nil && i < len(segments); i++ {
+		w.stats.Blocks += int64(segments[i].Blocks())
+		err = segments[i].Scan(ctx, s.dims, fn)
+	}
+	return []*work{w}, err
 }
 
 // run scans all cells and gives the filled grids and totals of the tasks.

@@ -193,48 +193,44 @@ type Query struct {
 	Runner     *Runner // of the subqueries
 }
 
-// Fragments lists the shards' share of the work, in the order of the tree.
-func (q *Query) Fragments() []*Fragment {
-	var out []*Fragment
-	var visit func(Node)
-	visit = func(n Node) {
-		switch n := n.(type) {
-		case *Scan:
-			out = append(out, n.Fragment)
-		case *Grouped:
-			out = append(out, n.Fragment)
-		case *Crosstab:
-			out = append(out, n.Fragment)
-		case *Screen:
-			out = append(out, n.Fragment)
-		}
-		for _, in := range n.inputs() {
-			visit(in)
-		}
+// Shards lists the shards that the query reads, each once; nil means all of them, as where several tables are read. any is false for a query
+// without tables.
+func (q *Query) Shards() (shards []schema.ShardID, any bool) {
+	var one *Fragment
+	n := 0
+	visit := func(f *Fragment) {
+		one = f
+		n++
 	}
-	visit(q.Root)
+	eachFragment(q.Root, visit)
 	for _, s := range q.Subqueries {
 		if s.Kind != SubLateral { // whose root is in the tree
-			visit(s.Root)
+			eachFragment(s.Root, visit)
 		}
 	}
-	return out
+	if n == 1 {
+		return one.Shards, true
+	}
+	return nil, n > 0
 }
 
-// Shards lists the shards that the query reads; nil means all of them. A query without tables reads none.
-func (q *Query) Shards() (shards []schema.ShardID, any bool) {
-	seen := map[schema.ShardID]bool{}
-	for _, f := range q.Fragments() {
-		if f.Shards == nil {
-			return nil, true
+// eachFragment visits the shards' share of the work below n.
+func eachFragment(n Node, visit func(*Fragment)) {
+	switch n := n.(type) {
+	case *Scan:
+		visit(n.Fragment)
+	case *Grouped:
+		visit(n.Fragment)
+	case *Crosstab:
+		visit(n.Fragment)
+	case *Screen:
+		visit(n.Fragment)
+	case *Project:
+		eachFragment(n.Input, visit)
+	case *Rows:
+	default:
+		for _, in := range n.inputs() {
+			eachFragment(in, visit)
 		}
-		for _, s := range f.Shards {
-			if !seen[s] {
-				seen[s] = true
-				shards = append(shards, s)
-			}
-		}
-		any = true
 	}
-	return shards, any
 }

@@ -65,7 +65,7 @@ func (c *conn) fetch(ctx context.Context, f *sql.Fetch, res *result) error {
 		verb = "MOVE"
 	case res.describe: // the simple protocol, where DECLARE BINARY says it
 		binary = x.binary
-		c.out.send(rowDescription(x.st.Columns, binary))
+		c.out.describe(x.st.Columns, binary)
 	}
 	n := int64(0)
 	if run := x.run; run != nil {

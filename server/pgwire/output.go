@@ -1,10 +1,13 @@
 package pgwire
 
 import (
+	"encoding/binary"
 	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/quipudb/quipu/query/plan"
 )
 
 // output gathers messages and sends many at once. It belongs to the goroutine that serves the connection, or to the one that fills a
@@ -26,6 +29,33 @@ func (o *output) send(m pgproto3.BackendMessage) {
 		return
 	}
 	o.buf = buf
+}
+
+// describe appends a RowDescription. inBinary says of each column whether its values are; nil: none is.
+func (o *output) describe(cols []plan.Column, inBinary []bool) {
+	at := len(o.buf)
+	buf := append(o.buf, 'T', 0, 0, 0, 0)
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(cols)))
+	for i, col := range cols {
+		oid, size := typeOf(col.Type)
+		buf = append(buf, clean(col.Name)...)
+		buf = append(buf, 0, 0, 0, 0, 0, 0, 0) // the end of the name; of no table
+		buf = binary.BigEndian.AppendUint32(buf, oid)
+		buf = binary.BigEndian.AppendUint16(buf, uint16(size))
+		buf = append(buf, 0xff, 0xff, 0xff, 0xff, 0, pgproto3.TextFormat) // no modifier
+		if inBinary != nil && inBinary[i] {
+			buf[len(buf)-1] = pgproto3.BinaryFormat
+		}
+	}
+	binary.BigEndian.PutUint32(buf[at+1:], uint32(len(buf)-at-1))
+	o.buf = buf
+}
+
+// complete appends a CommandComplete.
+func (o *output) complete(tag string) {
+	buf := append(o.buf, 'C')
+	buf = binary.BigEndian.AppendUint32(buf, uint32(4+len(tag)+1))
+	o.buf = append(append(buf, tag...), 0)
 }
 
 // room sends what has gathered if that is much.

@@ -157,7 +157,7 @@ func (c *conn) executePortal(name string, rows int64) error {
 	case p.run != nil:
 		return c.resume(p, rows)
 	case p.ran && p.st.returnsRows():
-		c.out.send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")})
+		c.out.complete("SELECT 0")
 		return nil
 	case p.ran:
 		return failure(statePortalNotSuspended, "portal %q cannot be run", name).WithHint("bind the statement again")

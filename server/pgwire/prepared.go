@@ -171,7 +171,7 @@ func (c *conn) describeRows(p *prepared, binary []bool) {
 		c.out.send(&pgproto3.NoData{})
 		return
 	}
-	c.out.send(rowDescription(cols, binary))
+	c.out.describe(cols, binary)
 }
 
 // columns are those of the rows that a statement gives: of a FETCH, those of its cursor, and of an EXECUTE those of what it names.

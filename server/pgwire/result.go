@@ -3,7 +3,6 @@ package pgwire
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -43,7 +42,7 @@ func (r *result) Columns(cols []plan.Column) error {
 		return r.c.out.err
 	}
 	if r.describe {
-		r.c.out.send(rowDescription(cols, nil))
+		r.c.out.describe(cols, nil)
 	} else if !sameTypes(cols, r.cols) {
 		return failure(stateUnsupportedProtocol, "cached plan must not change result type").
 			WithHint("the table has changed since the statement was prepared: prepare it again")
@@ -117,17 +116,17 @@ func (r *result) End(e *query.End) error {
 	}
 	tag := e.Tag
 	if r.pause != nil && strings.HasPrefix(tag, "SELECT ") {
-		tag = fmt.Sprintf("SELECT %d", r.rows) // of the last piece, as in PostgreSQL
+		tag = "SELECT " + itoa(r.rows) // of the last piece, as in PostgreSQL
 	}
 	if !r.cursor {
-		o.send(&pgproto3.CommandComplete{CommandTag: []byte(tag)})
+		o.complete(tag)
 	}
 	return o.err
 }
 
 // done answers a statement that gives no rows and needs no engine.
 func (r *result) done(tag string) error {
-	r.c.out.send(&pgproto3.CommandComplete{CommandTag: []byte(tag)})
+	r.c.out.complete(tag)
 	return nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/jackc/pgx/v5/pgproto3"
-
 	"github.com/quipudb/quipu/query/plan"
 )
 
@@ -77,19 +75,6 @@ func typeOf(t plan.Type) (oid uint32, size int16) {
 		return arrayOID(elem), -1
 	}
 	return oidText, -1
-}
-
-// rowDescription describes columns; binary says which are sent in binary, nil means none.
-func rowDescription(cols []plan.Column, binary []bool) *pgproto3.RowDescription {
-	fields := make([]pgproto3.FieldDescription, len(cols))
-	for i, col := range cols {
-		oid, size := typeOf(col.Type)
-		fields[i] = pgproto3.FieldDescription{Name: []byte(clean(col.Name)), DataTypeOID: oid, DataTypeSize: size, TypeModifier: -1}
-		if binary != nil && binary[i] {
-			fields[i].Format = pgproto3.BinaryFormat
-		}
-	}
-	return &pgproto3.RowDescription{Fields: fields}
 }
 
 // epoch2000 is where PostgreSQL's timestamps begin, in Unix microseconds.
