@@ -3,9 +3,14 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/quipudb/quipu/proto/command/v1"
+	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
@@ -72,7 +77,7 @@ func tryLeader[T any](ctx context.Context, n *Node, g transport.Group, here func
 
 // leader is the node that leads a group as far as this one can find out, or "". A leader that has not caught up is none yet.
 func (n *Node) leader(ctx context.Context, g transport.Group) string {
-	if r := n.replica(g); r != nil {
+	if r := n.replica(g); r != nil && n.belongs(r) {
 		node := r.Leader()
 		if node == n.id.Node {
 			if _, err := r.Leading(); err != nil {
@@ -87,21 +92,60 @@ func (n *Node) leader(ctx context.Context, g transport.Group) string {
 	return n.search(ctx, g)
 }
 
-// search asks the members of a group, as the meta group has them on record.
+// belongs says whether a replica here hears of its group's leader. One that its group has gone on without, and that is not deleted yet, knows
+// nobody, and would say so for seconds; so does one that the group is about to take in.
+func (n *Node) belongs(r *replica.Replica) bool {
+	has := func(node string) bool { return node == n.id.Node }
+	if !slices.ContainsFunc(r.Members(), func(m replica.Member) bool { return has(m.Node) }) {
+		return false
+	}
+	if r.Leader() != "" {
+		return true
+	}
+	on := n.machine.View().Replicas(uint32(r.Group())) // the entry that removed the replica need not have reached it
+	return len(on) == 0 || slices.ContainsFunc(on, func(m command.Replica) bool { return has(m.Node) })
+}
+
+// search asks the members of a group, as the meta group has them on record, side by side. Of those that a majority of them gives, the leader of
+// the latest term counts: one that was deposed may be the first to answer.
 func (n *Node) search(ctx context.Context, g transport.Group) string {
-	for _, m := range n.machine.View().Replicas(uint32(g)) {
-		asked, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
-		terms, err := n.peers.Terms(asked, m.Node, []transport.Group{g})
-		cancel()
-		if err != nil || terms[0].Leader == "" {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Peer.Timeout)
+	defer cancel() // before wg.Wait: the slow ones are not waited for
+	members := n.machine.View().Replicas(uint32(g))
+	answers := make(chan *peerv1.GroupTerm, len(members)) // room for all
+	asked := 0
+	for _, m := range members {
+		if m.Node == n.id.Node {
+			continue // it has asked itself
+		}
+		asked++
+		wg.Go(func() {
+			terms, err := n.peers.Terms(ctx, m.Node, []transport.Group{g})
+			if err != nil {
+				terms = []*peerv1.GroupTerm{nil}
+			}
+			answers <- terms[0]
+		})
+	}
+	best, heard := &peerv1.GroupTerm{}, 0
+	for ; asked > 0 && heard <= len(members)/2; asked-- {
+		t := <-answers
+		if t == nil {
 			continue
 		}
-		n.groupsMu.Lock()
-		n.hints[g] = terms[0].Leader
-		n.groupsMu.Unlock()
-		return terms[0].Leader
+		heard++
+		if t.Leader != "" && t.Term >= best.Term {
+			best = t
+		}
 	}
-	return ""
+	if best.Leader != "" {
+		n.groupsMu.Lock()
+		n.hints[g] = best.Leader
+		n.groupsMu.Unlock()
+	}
+	return best.Leader
 }
 
 // lost forgets who led a group.
