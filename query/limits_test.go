@@ -7,10 +7,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/quipudb/quipu/query"
+	"github.com/quipudb/quipu/query/exec"
+	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
+	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -163,5 +167,69 @@ func TestTableChangesUnderneath(t *testing.T) {
 	}
 	if _, err := w.run("SELECT sum(count) FROM t"); codeOf(err) != errcode.SchemaChanged {
 		t.Errorf("a table that changes every time: %v", err)
+	}
+}
+
+// lostWorker loses its node after so many rows.
+type lostWorker struct {
+	*exec.Run
+	after int
+}
+
+func (w *lostWorker) First(context.Context) (*exec.Partial, error) {
+	return nil, errcode.New(errcode.Unavailable, "the node is gone")
+}
+
+func (w *lostWorker) Cells(ctx context.Context, emit func([]plan.Value) error) error {
+	return w.Run.Cells(ctx, func(row []plan.Value) error {
+		if w.after == 0 {
+			return errcode.New(errcode.SnapshotTooOld, "the snapshot is gone")
+		}
+		w.after--
+		return emit(row)
+	})
+}
+
+// TestLostSnapshots loses nodes with fragments at work on them: the query takes another snapshot, unless rows have left or that goes on.
+func TestLostSnapshots(t *testing.T) {
+	w := newWorld(t, 3)
+	w.must("CREATE TABLE t (a text); INSERT INTO t VALUES ('x', 3), ('y', 4), ('z', 5), ('u', 6), ('v', 7)")
+	for _, c := range []struct {
+		name, sql  string
+		lost, rows int // fragments that lose their node, and rows that each gives before
+		snapshots  int
+		code       errcode.Code
+	}{
+		{"a sum", "SELECT sum(count) FROM t", 1, 0, 2, ""},
+		{"a sum twice", "SELECT sum(count) FROM t", 6, 0, 3, ""},
+		{"a sum for ever", "SELECT sum(count) FROM t", 1000, 0, 3, errcode.Unavailable},
+		{"cells before the first", "SELECT a, count FROM t", 1, 0, 2, ""},
+		{"cells after the first", "SELECT a, count FROM t", 3, 1, 1, errcode.SnapshotTooOld},
+		{"what is counted anew", "INSERT INTO t SELECT a, sum(count) FROM t GROUP BY a", 1, 0, 2, ""},
+		{"EXPLAIN", "EXPLAIN ANALYZE SELECT sum(count) FROM t", 1, 0, 2, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			snapshots, lost := 0, c.lost
+			var mu sync.Mutex
+			w.late = func(context.Context) { snapshots++ }
+			w.remote = func(snap *storage.Snapshot, f *plan.Fragment, o exec.Options) (exec.Worker, error) {
+				run, err := exec.OpenRun(snap, f, o)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil || lost == 0 {
+					return run, err
+				}
+				lost--
+				return &lostWorker{run, c.rows}, nil
+			}
+			_, err := w.run(c.sql)
+			if codeOf(err) != c.code || snapshots != c.snapshots {
+				t.Errorf("%d snapshots, %v", snapshots, err)
+			}
+		})
+	}
+	w.remote = nil
+	if got := w.must("SELECT sum(count) FROM t").cells(); got[0][0] != "50" {
+		t.Errorf("the sum is %v: something was counted again", got)
 	}
 }

@@ -83,12 +83,33 @@ func (o *once) row(values []plan.Value) error {
 	return o.sink.Row(values[:len(o.columns)])
 }
 
-// rows takes the snapshot that the plan needs and runs the plan on it. m is nil if nobody asks what it takes.
+// snapshotsMax is how many snapshots a query takes because a node was lost on which it worked.
+const snapshotsMax = 3
+
+// rows runs the plan on a snapshot, and on another one if that was lost before the first row. m is nil if nobody asks what it takes.
 func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *End, m *measured) error {
+	for try := 1; ; try++ {
+		taken, err := s.rowsOnce(ctx, bound, out, end, m)
+		if err == nil || !taken || out.opened || try == snapshotsMax || ctx.Err() != nil || !isLost(err) {
+			return err
+		}
+	}
+}
+
+// isLost says that a snapshot is gone because its node is, or the connection to it. (Whoever takes snapshots looks for those who can by itself.)
+func isLost(err error) bool {
+	e, ok := errors.AsType[*errcode.Error](err)
+	return ok && (e.Code == errcode.Unavailable || e.Code == errcode.NotLeader || e.Code == errcode.Closing || e.Code == errcode.SnapshotTooOld)
+}
+
+// rowsOnce takes the snapshot that the plan needs and runs the plan on it.
+func (s *session) rowsOnce(ctx context.Context, bound *plan.Query, out *once, end *End, m *measured) (taken bool, err error) {
 	warned := warnings{}
 	env := &exec.Env{Warn: warned.add, Options: exec.Options{
 		Parallel: int(s.settings.number("quipu.parallelism")), Memory: exec.NewBudget(s.settings.bytes("quipu.memory_limit"))}}
 	if m != nil {
+		clear(m.costs)
+		clear(m.actual)
 		env.Costs, env.Actual = m.costs, m.actual
 	}
 	if shards, any := bound.Shards(); any {
@@ -96,8 +117,9 @@ func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *E
 		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: level, MinIndex: s.settings.get("quipu.min_index"),
 			MaxStaleness: s.settings.duration("quipu.max_staleness")})
 		if err != nil {
-			return err
+			return false, err
 		}
+		taken = true
 		defer snap.Release()
 		env.Shards = snap.Shards
 		end.Snapshot, end.Level, end.Age = &snap.ID, level, s.e.o.Now().Sub(snap.Taken)
@@ -108,13 +130,13 @@ func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *E
 		end.read = snap
 	}
 	if err := env.Run(ctx, bound, out.row); err != nil {
-		return err
+		return taken, err
 	}
 	end.Notices = warned.notices()
 	if end.Fresh != nil {
 		end.Notices = append(end.Notices, end.Fresh.notices()...)
 	}
-	return nil
+	return taken, nil
 }
 
 // warnings counts what tests warn of, so that a thousand tests give one notice.

@@ -116,3 +116,40 @@ func TestReadsDoNotNoticeGrowth(t *testing.T) {
 		t.Log(stop(), "reads")
 	})
 }
+
+// A leader is lost under reads, by the end of its process or by a cut that nobody is told of. Whoever is asked waits for the next one; a fragment
+// that was at work there is run again.
+func TestReadsOutliveTheirLeaders(t *testing.T) {
+	for _, l := range []string{"strict", "linearizable"} {
+		t.Run(l, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				names := []string{"a", "b", "c"}
+				c := newCluster(t, names...)
+				defer c.stopAll()
+				c.waitVoters(names...)
+				createTable(t, c.nodes["a"])
+				c.sql("a", "INSERT INTO admissions (dept, gender) VALUES ('dept 0', 'm'), ('dept 0', 'f'), ('dept 1', 'm')")
+				for i := range 6 {
+					lost := names[i%3]
+					stop := c.reading(5*time.Second, []string{names[(i+1)%3], names[(i+2)%3]}, level, l)
+					time.Sleep(time.Duration(100+37*i) * time.Millisecond)
+					if i < 3 {
+						c.kill(lost)
+					} else {
+						c.net.Isolate(lost)
+					}
+					time.Sleep(8 * time.Second)
+					if n := stop(); n < 100 {
+						t.Errorf("%d reads", n)
+					}
+					if i < 3 {
+						c.start(lost)
+					} else {
+						c.net.Heal(lost)
+					}
+					c.waitVoters(names...)
+				}
+			})
+		})
+	}
+}
