@@ -90,7 +90,9 @@ func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, 
 	var cut *rounds.Cut
 	err := n.persist(ctx, reading(shards), func(ctx context.Context) (err error) {
 		if len(shards) == 1 {
-			if cut, err = n.rounds.Take(ctx, shards); passing(err) {
+			bounded, done := n.whileLed(ctx, transport.Shard(shards[0]))
+			cut, err = n.rounds.Take(bounded, shards)
+			if err = done(err); passing(err) {
 				n.notLed(shards[0], err)
 			}
 			return err
@@ -101,7 +103,9 @@ func (n *Node) take(ctx context.Context, shards []schema.ShardID) (*rounds.Cut, 
 				if err != nil {
 					return nil, err
 				}
-				return p.Take(ctx, shards)
+				bounded, done := n.whileLed(ctx, transport.Meta)
+				cut, err := p.Take(bounded, shards)
+				return cut, done(err)
 			})
 		return err
 	})

@@ -51,6 +51,51 @@ func atLeader[T any](ctx context.Context, n *Node, g transport.Group, here func(
 	}
 }
 
+// whileLed bounds a request that is on its way to the leader of a group: one that hangs does not say that others have elected another. The
+// context ends when this node sees that, or after two timeouts where it has no replica to see it by. The error that done gives is NOT_LEADER
+// then: for requests that are harmless twice.
+func (n *Node) whileLed(ctx context.Context, g transport.Group) (bounded context.Context, done func(error) error) {
+	bounded, cancel := context.WithCancel(ctx)
+	every, began := n.cfg.Peer.Timeout/4, time.Now()
+	was := ""
+	if r := n.knowing(g); r != nil {
+		was = r.Leader()
+	}
+	timer := time.AfterFunc(every, func() {
+		for {
+			switch r := n.knowing(g); {
+			case r == nil && time.Since(began) >= attemptTimeouts*n.cfg.Peer.Timeout, r != nil && was != "" && r.Leader() != was:
+				cancel()
+			case r != nil && was == "":
+				was = r.Leader()
+			}
+			if pause(bounded, every) != nil {
+				return
+			}
+		}
+	})
+	return bounded, func(err error) error {
+		ended := bounded.Err() != nil && ctx.Err() == nil
+		timer.Stop()
+		cancel()
+		if err != nil && ended {
+			return errcode.New(errcode.NotLeader, "the leader of group %s gave no answer: %w", g, err)
+		}
+		return err
+	}
+}
+
+// attemptTimeouts bounds one try to have an answer from a leader that this node hears nothing of.
+const attemptTimeouts = 2
+
+// knowing is the replica of a group here, if it knows who leads, or nil.
+func (n *Node) knowing(g transport.Group) *replica.Replica {
+	if r := n.replica(g); r != nil && n.belongs(r) {
+		return r
+	}
+	return nil
+}
+
 // leaderless says that no leader of a group could be reached for as long as an election takes.
 type leaderless struct {
 	group transport.Group
@@ -77,7 +122,7 @@ func tryLeader[T any](ctx context.Context, n *Node, g transport.Group, here func
 
 // leader is the node that leads a group as far as this one can find out, or "". A leader that has not caught up is none yet.
 func (n *Node) leader(ctx context.Context, g transport.Group) string {
-	if r := n.replica(g); r != nil && n.belongs(r) {
+	if r := n.knowing(g); r != nil {
 		node := r.Leader()
 		if node == n.id.Node {
 			if _, err := r.Leading(); err != nil {

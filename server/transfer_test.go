@@ -117,39 +117,51 @@ func TestReadsDoNotNoticeGrowth(t *testing.T) {
 	})
 }
 
-// A leader is lost under reads, by the end of its process or by a cut that nobody is told of. Whoever is asked waits for the next one; a fragment
-// that was at work there is run again.
+// A leader is lost under reads: its process ends, its network breaks, or it hangs, so that what is asked there has no answer. Whoever is asked
+// for the counts waits for the next leader; a fragment that was at work there is run again, elsewhere.
 func TestReadsOutliveTheirLeaders(t *testing.T) {
-	for _, l := range []string{"strict", "linearizable"} {
-		t.Run(l, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				names := []string{"a", "b", "c"}
-				c := newCluster(t, names...)
-				defer c.stopAll()
-				c.waitVoters(names...)
-				createTable(t, c.nodes["a"])
-				c.sql("a", "INSERT INTO admissions (dept, gender) VALUES ('dept 0', 'm'), ('dept 0', 'f'), ('dept 1', 'm')")
-				for i := range 6 {
-					lost := names[i%3]
-					stop := c.reading(5*time.Second, []string{names[(i+1)%3], names[(i+2)%3]}, level, l)
-					time.Sleep(time.Duration(100+37*i) * time.Millisecond)
-					if i < 3 {
-						c.kill(lost)
-					} else {
-						c.net.Isolate(lost)
-					}
-					time.Sleep(8 * time.Second)
-					if n := stop(); n < 100 {
-						t.Errorf("%d reads", n)
-					}
-					if i < 3 {
-						c.start(lost)
-					} else {
-						c.net.Heal(lost)
-					}
+	names := []string{"a", "b", "c"}
+	for _, fault := range []struct {
+		name        string
+		begin, end  func(c *cluster, name string)
+		lasts, most time.Duration // most: the longest that a read may take
+	}{
+		{"end", (*cluster).kill, func(c *cluster, name string) { c.start(name) }, 6 * time.Second, 5 * time.Second},
+		{"break", func(c *cluster, name string) { c.net.Isolate(name) }, func(c *cluster, name string) { c.net.Heal(name) }, 8 * time.Second, 5 * time.Second},
+		{"hang", func(c *cluster, name string) { c.between(name, c.net.Cut) }, func(c *cluster, name string) { c.between(name, c.net.Mend) },
+			20 * time.Second, 20 * time.Second}, // a fragment notices when the connection gives no sign of life for 15 s
+	} {
+		for _, l := range []string{"strict", "linearizable"} {
+			t.Run(fault.name+"/"+l, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t, names...)
+					defer c.stopAll()
 					c.waitVoters(names...)
-				}
+					createTable(t, c.nodes["a"])
+					c.sql("a", "INSERT INTO admissions (dept, gender) VALUES ('dept 0', 'm'), ('dept 0', 'f'), ('dept 1', 'm')")
+					for i, lost := range names {
+						stop := c.reading(fault.most, []string{names[(i+1)%3], names[(i+2)%3]}, level, l)
+						time.Sleep(time.Duration(100+37*i) * time.Millisecond)
+						fault.begin(c, lost)
+						time.Sleep(fault.lasts)
+						if n := stop(); n < 100 {
+							t.Errorf("%d reads", n)
+						}
+						fault.end(c, lost)
+						c.waitVoters(names...)
+					}
+				})
 			})
-		})
+		}
+	}
+}
+
+// between does something to the links between a node and each of the others, in both directions.
+func (c *cluster) between(name string, do func(from, to string)) {
+	for other := range c.nodes {
+		if other != name {
+			do(name, other)
+			do(other, name)
+		}
 	}
 }
