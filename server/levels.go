@@ -249,7 +249,7 @@ func (n *Node) server(id schema.ShardID) rounds.Participant {
 
 // leaderHint is who leads a shard as far as this node knows without asking.
 func (n *Node) leaderHint(id schema.ShardID) string {
-	if r := n.replica(transport.Shard(id)); r != nil {
+	if r := n.knowing(transport.Shard(id)); r != nil {
 		return r.Leader()
 	}
 	return n.hint(transport.Shard(id))

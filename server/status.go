@@ -8,7 +8,6 @@ import (
 	"github.com/quipudb/quipu/proto/command/v1"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/rpc"
-	"github.com/quipudb/quipu/server/transport"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -39,12 +38,7 @@ func (n *Node) Elsewhere(id schema.ShardID) (rpc.Leader, bool) {
 
 // leads is who leads a shard, as far as this node knows, with the address that it is on record with.
 func (n *Node) leads(id schema.ShardID) rpc.Leader {
-	l := rpc.Leader{Shard: id}
-	if s := n.local(id); s != nil {
-		l.Node = s.replica.Leader()
-	} else {
-		l.Node = n.hint(transport.Shard(id))
-	}
+	l := rpc.Leader{Shard: id, Node: n.leaderHint(id)}
 	if l.Node == n.id.Node {
 		l.APIAddr = n.cfg.Peer.API
 	} else if r, ok := n.machine.View().Node(l.Node); ok {
