@@ -512,3 +512,40 @@ func TestCredentialsNeedEncryption(t *testing.T) {
 		}
 	}
 }
+
+// TestQueryIsAskedAgain has a server go away under queries. One that only reads is asked again if nothing of its answer has come, and as one
+// that must not do more; what changes something is not.
+func TestQueryIsAskedAgain(t *testing.T) {
+	end := &apiv1.QueryChunk{End: &apiv1.QueryEnd{Tag: "SELECT 0"}}
+	rows := &apiv1.QueryChunk{Columns: []*apiv1.ResultColumn{{Name: "n", Type: apiv1.Type_TYPE_INT8}}, Rows: 1, Data: []*apiv1.ColumnData{{Ints: []int64{7}}}}
+	for _, c := range []struct {
+		name, sql   string
+		result      []*apiv1.QueryChunk
+		away, asked int
+		code        string
+	}{
+		{"once", "SELECT 1", []*apiv1.QueryChunk{end}, 1, 2, ""},
+		{"three times", " (\nselect 1) UNION VALUES (2)", []*apiv1.QueryChunk{end}, 3, 4, ""},
+		{"for good", "WITH x AS (SELECT 1) SELECT * FROM x", []*apiv1.QueryChunk{end}, 100, queryTries, "UNAVAILABLE"},
+		{"after rows", "SELECT 1", []*apiv1.QueryChunk{rows, end}, 1, 1, "UNAVAILABLE"},
+		{"a change", "INSERT INTO t VALUES ('x')", []*apiv1.QueryChunk{end}, 1, 1, "UNAVAILABLE"},
+		{"a change behind a read", "SELECT 1; INSERT INTO t VALUES ('x')", []*apiv1.QueryChunk{end}, 1, 2, "UNAVAILABLE"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, addr := newFake(t)
+			f.result, f.away = c.result, c.away
+			_, err := open(t, addr).Exec(t.Context(), c.sql)
+			if e, ok := errors.AsType[*Error](err); ok != (c.code != "") || ok && e.Code != c.code || err != nil && !ok {
+				t.Errorf("%v", err)
+			}
+			if len(f.asked) != c.asked {
+				t.Errorf("it was asked %d times", len(f.asked))
+			}
+			for i, r := range f.asked {
+				if r.ReadOnly != (i > 0) || r.Single != (i > 0) {
+					t.Errorf("try %d: %v", i+1, r)
+				}
+			}
+		})
+	}
+}

@@ -40,6 +40,8 @@ type fake struct {
 	messages  int           // on streams
 	hold      chan struct{} // if set, nothing is answered until it is closed
 	result    []*apiv1.QueryChunk
+	asked     []*apiv1.QueryRequest
+	away      int // queries that end without a footing, after the chunks of result, before one is answered
 }
 
 func newFake(t testing.TB) (*fake, string) {
@@ -200,10 +202,28 @@ func little(b []byte, i, rows int) int64 {
 }
 
 func (f *fake) Query(req *apiv1.QueryRequest, st apiv1.Query_QueryServer) error {
+	f.mu.Lock()
+	f.asked = append(f.asked, req)
+	away := f.away > 0
+	f.away = max(0, f.away-1)
+	f.mu.Unlock()
+	if req.Single && strings.Contains(req.Sql, ";") {
+		st, err := status.New(codes.InvalidArgument, "one statement").WithDetails(&errdetails.ErrorInfo{Reason: "SYNTAX_ERROR"})
+		if err != nil {
+			return err
+		}
+		return st.Err()
+	}
 	for _, c := range f.result {
+		if away && c.End != nil {
+			break
+		}
 		if err := st.Send(c); err != nil {
 			return err
 		}
+	}
+	if away {
+		return status.Error(codes.Unavailable, "the node goes away")
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"google.golang.org/grpc"
@@ -57,7 +59,8 @@ type Rows struct {
 }
 
 // Query runs one SQL statement. Arguments are nil, string, int, int64, float64, bool or time.Time, for $1, $2, … A nil *Rows is
-// returned only with an error.
+// returned only with an error. A statement that only reads is asked again, of the next node where there are several, if the one that was asked
+// goes away before its first answer; what changes something is not, for it may have done so.
 func (c *Client) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
 	return c.QueryWith(ctx, nil, sql, args...)
 }
@@ -72,6 +75,55 @@ func (c *Client) QueryWith(ctx context.Context, settings map[string]string, sql 
 		}
 		req.Args = append(req.Args, v)
 	}
+	r, err := c.query(ctx, req)
+	if err == nil || !reads(sql) {
+		return r, err
+	}
+	req.ReadOnly, req.Single = true, true // the server has the last word on what only reads
+	for try := 1; try < queryTries && isAway(err); try++ {
+		if sleep(ctx, queryPause<<(try-1)); ctx.Err() != nil {
+			break
+		}
+		r, again := c.query(ctx, req)
+		if again == nil {
+			return r, nil
+		}
+		if errors.Is(again, &Error{Code: "NOT_SUPPORTED"}) || errors.Is(again, &Error{Code: "SYNTAX_ERROR"}) || ctx.Err() != nil {
+			break // it does more than read
+		}
+		err = again
+	}
+	return nil, err
+}
+
+// A read is asked so often at the most. The pause before the second time is queryPause, and doubles; a node that cannot reach a leader has
+// waited for an election already when it says so.
+const (
+	queryTries = 4
+	queryPause = 50 * time.Millisecond
+)
+
+// isAway says that the node that was asked has gone, or that another one may do better.
+func isAway(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == "UNAVAILABLE" || e.Code == "NOT_LEADER" || e.Code == "CLOSING")
+}
+
+// reads says that a text looks like one statement that only reads.
+func reads(sql string) bool {
+	word := strings.TrimLeft(sql, " \t\r\n(")
+	if end := strings.IndexFunc(word, func(r rune) bool { return !unicode.IsLetter(r) }); end >= 0 {
+		word = word[:end]
+	}
+	switch strings.ToUpper(word) {
+	case "SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN":
+		return true
+	}
+	return false
+}
+
+// query asks once, up to the first answer.
+func (c *Client) query(ctx context.Context, req *apiv1.QueryRequest) (*Rows, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := c.queries.Query(c.authorize(ctx), req)
 	if err != nil {
