@@ -288,8 +288,10 @@ func (s *sender) keepAlive(ctx context.Context, life int) error {
 	s.mu.Lock()
 	id := s.session.id
 	s.mu.Unlock()
-	_, err := s.c.sessions.KeepAlive(s.ofCluster(s.c.authorize(ctx)), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
-	if err = fromStatus(err); errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
+	_, err := twice(ctx, func() (*apiv1.KeepAliveResponse, error) {
+		return s.c.sessions.KeepAlive(s.ofCluster(s.c.authorize(ctx)), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
+	})
+	if errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
 		s.expire(life)
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +136,7 @@ func (m *chart) askMap(ctx context.Context) bool {
 		m.stale = ok && e.Retryable // else an older server, or no right: the client goes on without
 		return !m.stale
 	}
+	m.meet(info)
 	r := &routes{version: info.GetShardMap().GetVersion(), leaders: map[uint32]string{}}
 	for _, g := range info.GetShardMap().GetRanges() {
 		for i := g.First; i <= g.Last && i < slot.Count; i++ {
@@ -156,6 +158,17 @@ func (m *chart) askMap(ctx context.Context) bool {
 	}
 	m.store(r)
 	return true
+}
+
+// meet tells the doors of the nodes that the client was not told of. Where there is none the ones that it has met stay.
+func (m *chart) meet(info *apiv1.ClusterInfo) {
+	addresses := slices.Clone(info.ApiAddrs)
+	for _, l := range info.Leaders { // an older server says no more
+		addresses = append(addresses, l.ApiAddr)
+	}
+	slices.Sort(addresses)
+	addresses = slices.DeleteFunc(slices.Compact(addresses), func(a string) bool { return !m.c.mayDial(a) || slices.Contains(m.c.hosts, a) })
+	_ = m.c.doors.learn(addresses[:min(len(addresses), linksMax)]) // without, it is as it was
 }
 
 // askTable reads how a table is partitioned.

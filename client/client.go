@@ -33,7 +33,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 )
 
@@ -41,7 +40,7 @@ import (
 type Client struct {
 	opts     options
 	hosts    []string // of the target
-	conn     *grpc.ClientConn
+	doors    *doors
 	writes   apiv1.WriteClient
 	sessions apiv1.SessionsClient
 	queries  apiv1.QueryClient
@@ -66,8 +65,8 @@ type Client struct {
 const messageBytesMax = 64 << 20 // of answers; the server bounds what it sends
 
 // Open connects to the nodes of a target ("quipu://host:port,host:port", or just "host:port") and opens a session. Any node takes any
-// request: calls go to those that can be reached, in turn, and what is being counted goes on with another when one is lost. It waits for the
-// first answer of a server until ctx ends. On a server without room on its disk the client can read, and what it counts waits for a session.
+// request: calls go to those that can be reached, in turn, and what is being counted goes on with another when one is lost. While none of the
+// target can be reached they go to nodes that the client has heard of from it, where these may be connected to. It waits for the first answer of a server until ctx ends. On a server without room on its disk the client can read, and what it counts waits for a session.
 func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c := &Client{opts: defaults(), tables: map[string]*Table{}, clock: make(chan struct{})}
 	for _, o := range opts {
@@ -84,16 +83,18 @@ func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	if c.opts.authorization != "" && c.opts.tls == nil && !areLoopback(hosts) {
 		return nil, fmt.Errorf("quipu: a token or password would go to %s unencrypted: use WithTLS, or a target quipus://host:port", target)
 	}
-	if c.conn, err = connect(hosts, c.dialOptions()); err != nil {
+	conn, err := connect(hosts, c.dialOptions())
+	if err != nil {
 		return nil, fmt.Errorf("quipu: %w", err)
 	}
-	c.writes, c.sessions, c.queries = apiv1.NewWriteClient(c.conn), apiv1.NewSessionsClient(c.conn), apiv1.NewQueryClient(c.conn)
-	c.records, c.imports = apiv1.NewContextsClient(c.conn), apiv1.NewImportsClient(c.conn)
-	c.leases = apiv1.NewLeasesClient(c.conn)
-	c.catalog, c.cluster = apiv1.NewCatalogClient(c.conn), apiv1.NewClusterClient(c.conn)
+	c.doors = &doors{given: conn, options: c.nodeOptions}
+	c.writes, c.sessions, c.queries = apiv1.NewWriteClient(c.doors), apiv1.NewSessionsClient(c.doors), apiv1.NewQueryClient(c.doors)
+	c.records, c.imports = apiv1.NewContextsClient(c.doors), apiv1.NewImportsClient(c.doors)
+	c.leases = apiv1.NewLeasesClient(c.doors)
+	c.catalog, c.cluster = apiv1.NewCatalogClient(c.doors), apiv1.NewClusterClient(c.doors)
 	s, err := c.openSession(ctx, c.opts.durable, grpc.WaitForReady(true))
 	if err != nil && !errors.Is(err, &Error{Code: "DISK_FULL"}) {
-		return nil, errors.Join(err, c.conn.Close())
+		return nil, errors.Join(err, c.doors.close())
 	}
 	c.start(s)
 	return c, nil
@@ -163,13 +164,8 @@ func connect(hosts []string, opts []grpc.DialOption) (*grpc.ClientConn, error) {
 	if len(hosts) == 1 {
 		return grpc.NewClient("dns:///"+hosts[0], opts...)
 	}
-	var nodes resolver.State
-	for _, h := range hosts {
-		name, _, _ := net.SplitHostPort(h)
-		nodes.Endpoints = append(nodes.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: h, ServerName: name}}})
-	}
 	given := manual.NewBuilderWithScheme("quipu")
-	given.InitialState(nodes)
+	given.InitialState(endpoints(hosts))
 	return grpc.NewClient("quipu:///"+hosts[0], append(opts, grpc.WithResolvers(given))...)
 }
 
@@ -314,7 +310,7 @@ func (c *Client) Close(ctx context.Context) error {
 	} else if err == nil {
 		c.closeSession(ctx)
 	}
-	return errors.Join(err, c.conn.Close())
+	return errors.Join(err, c.doors.close())
 }
 
 // abandon counts what Flush could not deliver.

@@ -526,7 +526,7 @@ func TestQueryIsAskedAgain(t *testing.T) {
 	}{
 		{"once", "SELECT 1", []*apiv1.QueryChunk{end}, 1, 2, ""},
 		{"three times", " (\nselect 1) UNION VALUES (2)", []*apiv1.QueryChunk{end}, 3, 4, ""},
-		{"for good", "WITH x AS (SELECT 1) SELECT * FROM x", []*apiv1.QueryChunk{end}, 100, queryTries, "UNAVAILABLE"},
+		{"for good", "WITH x AS (SELECT 1) SELECT * FROM x", []*apiv1.QueryChunk{end}, 100, triesMax, "UNAVAILABLE"},
 		{"after rows", "SELECT 1", []*apiv1.QueryChunk{rows, end}, 1, 1, "UNAVAILABLE"},
 		{"a change", "INSERT INTO t VALUES ('x')", []*apiv1.QueryChunk{end}, 1, 1, "UNAVAILABLE"},
 		{"a change behind a read", "SELECT 1; INSERT INTO t VALUES ('x')", []*apiv1.QueryChunk{end}, 1, 2, "UNAVAILABLE"},

@@ -47,9 +47,11 @@ func (c *Client) HeldLease(name, holder string, fence uint64) *Lease {
 
 // Renew gives the lease its whole time again. The error has code CONFLICT if it has ended: what was done under it since is not guarded.
 func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
-	m, err := l.c.leases.Renew(l.c.authorize(ctx), &apiv1.RenewLeaseRequest{Name: l.Name, Holder: l.as, Fence: l.Fence, TtlMs: ttl.Milliseconds()})
+	m, err := twice(ctx, func() (*apiv1.Lease, error) {
+		return l.c.leases.Renew(l.c.authorize(ctx), &apiv1.RenewLeaseRequest{Name: l.Name, Holder: l.as, Fence: l.Fence, TtlMs: ttl.Milliseconds()})
+	})
 	if err != nil {
-		return fromStatus(err)
+		return err
 	}
 	*l = *l.c.lease(m, l.as)
 	return nil
@@ -63,19 +65,23 @@ func (l *Lease) Release(ctx context.Context) error {
 
 // Lease says who holds a lease, read linearizably. The error has code NOT_FOUND if nobody does. It cannot be renewed or released.
 func (c *Client) Lease(ctx context.Context, name string) (*Lease, error) {
-	l, err := c.leases.Get(c.authorize(ctx), &apiv1.GetLeaseRequest{Name: name})
+	l, err := twice(ctx, func() (*apiv1.Lease, error) {
+		return c.leases.Get(c.authorize(ctx), &apiv1.GetLeaseRequest{Name: name})
+	})
 	if err != nil {
-		return nil, fromStatus(err)
+		return nil, err
 	}
 	return c.lease(l, ""), nil
 }
 
 // Leases lists the leases whose names begin with prefix, by name.
 func (c *Client) Leases(ctx context.Context, prefix string) ([]*Lease, error) {
-	r, err := c.leases.List(c.authorize(ctx), &apiv1.ListLeasesRequest{Prefix: prefix})
+	r, err := twice(ctx, func() (*apiv1.ListLeasesResponse, error) {
+		return c.leases.List(c.authorize(ctx), &apiv1.ListLeasesRequest{Prefix: prefix})
+	})
 	var out []*Lease
 	for _, l := range r.GetLeases() {
 		out = append(out, c.lease(l, ""))
 	}
-	return out, fromStatus(err)
+	return out, err
 }

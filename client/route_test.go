@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 	"github.com/quipudb/quipu/proto/slot"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -39,6 +41,9 @@ type world struct {
 	passed   int // parts that did not
 	split    int // requests that had to be split by the server
 	requests int
+	renewed  int  // leases
+	kept     int  // sessions
+	modest   bool // nodes do not say where the others are, as older ones
 	maxOpen  uint64
 	cut      float64 // chance that a stream breaks after a request was counted and before it is answered
 	rand     *rand.Rand
@@ -52,11 +57,41 @@ type worldNode struct {
 	apiv1.UnimplementedSessionsServer
 	apiv1.UnimplementedClusterServer
 	apiv1.UnimplementedCatalogServer
+	apiv1.UnimplementedQueryServer
+	apiv1.UnimplementedLeasesServer
 	w      *world
 	addr   string
 	server *grpc.Server
 	done   chan struct{}
 	mute   chan struct{} // if set, nothing is answered until it is closed
+	asked  int           // queries
+}
+
+// leaser renews every lease.
+type leaser struct {
+	apiv1.UnimplementedLeasesServer
+	w *world
+}
+
+func (l leaser) Renew(_ context.Context, r *apiv1.RenewLeaseRequest) (*apiv1.Lease, error) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.renewed++
+	return &apiv1.Lease{Name: r.Name, Fence: r.Fence, TtlMs: r.TtlMs}, nil
+}
+
+func (n *worldNode) KeepAlive(context.Context, *apiv1.KeepAliveRequest) (*apiv1.KeepAliveResponse, error) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	n.w.kept++
+	return &apiv1.KeepAliveResponse{}, nil
+}
+
+func (n *worldNode) Query(_ *apiv1.QueryRequest, st apiv1.Query_QueryServer) error {
+	n.w.mu.Lock()
+	n.asked++
+	n.w.mu.Unlock()
+	return st.Send(&apiv1.QueryChunk{End: &apiv1.QueryEnd{Tag: "SELECT 0"}})
 }
 
 func newWorld(t *testing.T, nodes int, shards uint32, tune ...func(*world)) *world {
@@ -75,8 +110,10 @@ func newWorld(t *testing.T, nodes int, shards uint32, tune ...func(*world)) *wor
 	return w
 }
 
-func (w *world) serve(t *testing.T) *worldNode {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (w *world) serve(t *testing.T) *worldNode { return w.serveAt(t, "127.0.0.1:0") }
+
+func (w *world) serveAt(t *testing.T, address string) *worldNode {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +122,8 @@ func (w *world) serve(t *testing.T) *worldNode {
 	apiv1.RegisterSessionsServer(n.server, n)
 	apiv1.RegisterClusterServer(n.server, n)
 	apiv1.RegisterCatalogServer(n.server, n)
+	apiv1.RegisterQueryServer(n.server, n)
+	apiv1.RegisterLeasesServer(n.server, leaser{w: w})
 	go func() { defer close(n.done); n.server.Serve(l) }()
 	t.Cleanup(n.stop)
 	w.mu.Lock()
@@ -141,6 +180,9 @@ func (n *worldNode) Info(context.Context, *apiv1.ClusterInfoRequest) (*apiv1.Clu
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := &apiv1.ClusterInfo{ClusterId: "world", NodeId: n.addr, ShardMap: &apiv1.ShardMap{Version: w.version}}
+	if !w.modest {
+		m.ApiAddrs = slices.Collect(maps.Keys(w.nodes))
+	}
 	for i := range w.shards {
 		m.ShardMap.Ranges = append(m.ShardMap.Ranges, &apiv1.SlotRange{First: i * slot.Count / w.shards, Last: (i+1)*slot.Count/w.shards - 1, Shard: i})
 		m.Leaders = append(m.Leaders, &apiv1.ShardLeader{Shard: i, NodeId: w.leader[i], ApiAddr: w.leader[i]})
@@ -632,4 +674,71 @@ func (c *columns) value(name string, row int) slot.Value {
 		return slot.Value{Null: true}
 	}
 	return slot.Value{Text: d.values[d.codes[row]-1]}
+}
+
+// TestNodesOfTheTargetAreGone stops every node that the client was told of. Queries, keep-alives and counting go on at nodes that it has heard of,
+// and come back to the target when that does.
+func TestNodesOfTheTargetAreGone(t *testing.T) {
+	for _, modest := range []bool{false, true} {
+		t.Run(fmt.Sprintf("modest=%v", modest), func(t *testing.T) {
+			w := newWorld(t, 3, 4, func(w *world) { w.modest = modest })
+			addresses := w.addresses()
+			target := addresses[0] + "," + addresses[1]
+			if !modest { // one node leads everything: the others lead nothing that the client could have heard of
+				target = addresses[0]
+				w.leader = slices.Repeat([]string{addresses[0]}, 4)
+			}
+			c := open(t, target)
+			b := newBooks(t, c)
+			for len(c.doors.heard()) == 0 { // it asks by itself
+				b.send(20)
+				b.wait()
+			}
+			w.mu.Lock()
+			for i := range w.leader {
+				w.leader[i] = addresses[2]
+			}
+			w.mu.Unlock()
+			for a, n := range w.nodes {
+				if slices.Contains(c.hosts, a) {
+					n.stop()
+				}
+			}
+			for range 20 {
+				if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.HeldLease("l", "h", 1).Renew(t.Context(), time.Second); err != nil {
+				t.Error(err)
+			}
+			if err := c.out.keepAlive(t.Context(), 0); err != nil {
+				t.Error(err)
+			}
+			for range 20 {
+				b.send(20)
+			}
+			b.wait()
+			b.check(w)
+			if w.renewed != 1 || w.kept != 1 || w.nodes[addresses[2]].asked == 0 {
+				t.Errorf("%d leases and %d sessions were kept, %d queries came", w.renewed, w.kept, w.nodes[addresses[2]].asked)
+			}
+			back := w.serveAt(t, addresses[0])
+			for c.doors.given.ResetConnectBackoff(); c.doors.given.GetState() != connectivity.Ready; {
+				if !c.doors.given.WaitForStateChange(t.Context(), c.doors.given.GetState()) {
+					t.Fatal("the node did not come back")
+				}
+			}
+			if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil || back.asked != 1 {
+				t.Errorf("%d queries came to the node of the target: %v", back.asked, err)
+			}
+		})
+	}
+}
+
+// heard are the addresses that the client was not told of.
+func (d *doors) heard() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known
 }

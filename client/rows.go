@@ -79,34 +79,17 @@ func (c *Client) QueryWith(ctx context.Context, settings map[string]string, sql 
 	if err == nil || !reads(sql) {
 		return r, err
 	}
+	first := err
 	req.ReadOnly, req.Single = true, true // the server has the last word on what only reads
-	for try := 1; try < queryTries && isAway(err); try++ {
-		if sleep(ctx, queryPause<<(try-1)); ctx.Err() != nil {
-			break
-		}
-		r, again := c.query(ctx, req)
-		if again == nil {
+	for try := 1; try < triesMax && isAway(err) && await(ctx, try); try++ {
+		if r, err = c.query(ctx, req); err == nil {
 			return r, nil
 		}
-		if errors.Is(again, &Error{Code: "NOT_SUPPORTED"}) || errors.Is(again, &Error{Code: "SYNTAX_ERROR"}) || ctx.Err() != nil {
-			break // it does more than read
-		}
-		err = again
+	}
+	if errors.Is(err, &Error{Code: "NOT_SUPPORTED"}) || errors.Is(err, &Error{Code: "SYNTAX_ERROR"}) { // it does more than read
+		return nil, first
 	}
 	return nil, err
-}
-
-// A read is asked so often at the most. The pause before the second time is queryPause, and doubles; a node that cannot reach a leader has
-// waited for an election already when it says so.
-const (
-	queryTries = 4
-	queryPause = 50 * time.Millisecond
-)
-
-// isAway says that the node that was asked has gone, or that another one may do better.
-func isAway(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Code == "UNAVAILABLE" || e.Code == "NOT_LEADER" || e.Code == "CLOSING")
 }
 
 // reads says that a text looks like one statement that only reads.

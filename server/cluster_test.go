@@ -259,14 +259,19 @@ func TestNodesJoinAndEveryGroupGetsThreeVoters(t *testing.T) {
 // With the settings as they ship the nodes of a young cluster lead about as many groups each within two minutes, and its founder not all.
 func TestYoungClusterIsLedByAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}, tune: func(_ string, cfg *Config) {
-			cfg.Peer.Every, cfg.Peer.Placement = 0, placement.Options{}
+		c := &cluster{t: t, net: &transporttest.Network{}, dir: t.TempDir(), nodes: map[string]*Node{}, tune: func(name string, cfg *Config) {
+			cfg.Peer.Every, cfg.Peer.Placement, cfg.Peer.API = 0, placement.Options{}, name+":7480"
 		}}
 		for _, name := range []string{"a", "b", "c"} {
 			c.start(name)
 		}
 		defer c.stopAll()
 		c.waitVoters("a", "b", "c")
+		for _, n := range c.nodes {
+			c.wait("every node knows where all serve clients", func() bool {
+				return slices.Equal(slices.Sorted(slices.Values(n.Addresses())), []string{"a:7480", "b:7480", "c:7480"})
+			})
+		}
 		c.wait("each node leads one or two of four groups", func() bool {
 			leads := map[*Node]int{}
 			for _, g := range c.groups() {

@@ -27,6 +27,17 @@ func (n *Node) Leaders() (all []rpc.Leader) {
 	return all
 }
 
+// Addresses are where the nodes of the cluster serve clients, as far as this one knows.
+func (n *Node) Addresses() (all []string) {
+	v := n.machine.View()
+	for _, r := range v.Nodes() {
+		if r.APIAddr != "" && v.NodeState(r.ID) != command.NodeRemoved {
+			all = append(all, r.APIAddr)
+		}
+	}
+	return all
+}
+
 // Elsewhere is the leader of a shard if that is another node, as far as this one knows.
 func (n *Node) Elsewhere(id schema.ShardID) (rpc.Leader, bool) {
 	if !n.several.Load() {

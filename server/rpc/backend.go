@@ -28,6 +28,8 @@ type Backend interface {
 	Status() Status
 	// Leaders are the nodes that lead the shards, by shard, as far as this node knows. It answers from memory.
 	Leaders() []Leader
+	// Addresses are where the nodes of the cluster serve clients, in no order, as far as this node knows. It answers from memory.
+	Addresses() []string
 	// Elsewhere is the leader of a shard if that is another node, as far as this one knows. It answers from memory.
 	Elsewhere(schema.ShardID) (Leader, bool)
 	// Ready says why the node cannot serve, or nil. It answers from memory.

@@ -18,7 +18,7 @@ func (s *clusterService) Info(context.Context, *apiv1.ClusterInfoRequest) (*apiv
 	m := &apiv1.ClusterInfo{
 		ClusterId: info.ClusterID, Incarnation: info.Incarnation, NodeId: info.NodeID, Version: info.Version,
 		ShardMap:        shardMapMessage(info.SlotMap),
-		MessageBytesMax: int64(s.opts.MessageBytesMax), BatchRowsMax: router.RowsMax,
+		MessageBytesMax: int64(s.opts.MessageBytesMax), BatchRowsMax: router.RowsMax, ApiAddrs: s.backend.Addresses(),
 	}
 	for _, l := range s.backend.Leaders() {
 		m.Leaders = append(m.Leaders, leaderMessage(l))

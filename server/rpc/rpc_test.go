@@ -160,7 +160,7 @@ func TestWhoKnowsTheMapIsToldOfLeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equalProto(t, &apiv1.ClusterInfo{Leaders: info.Leaders}, &apiv1.ClusterInfo{Leaders: leader})
+	equalProto(t, &apiv1.ClusterInfo{Leaders: info.Leaders, ApiAddrs: info.ApiAddrs}, &apiv1.ClusterInfo{Leaders: leader, ApiAddrs: []string{"192.0.2.1:7480"}})
 }
 
 func TestSessions(t *testing.T) {

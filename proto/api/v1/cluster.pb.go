@@ -71,7 +71,9 @@ type ClusterInfo struct {
 	MessageBytesMax int64 `protobuf:"varint,6,opt,name=message_bytes_max,json=messageBytesMax,proto3" json:"message_bytes_max,omitempty"`
 	BatchRowsMax    int64 `protobuf:"varint,7,opt,name=batch_rows_max,json=batchRowsMax,proto3" json:"batch_rows_max,omitempty"`
 	// Who leads the shards, as far as the node that answers knows without asking.
-	Leaders       []*ShardLeader `protobuf:"bytes,8,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	Leaders []*ShardLeader `protobuf:"bytes,8,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	// Where the nodes of the cluster serve clients, as far as the node that answers knows; in no order.
+	ApiAddrs      []string `protobuf:"bytes,9,rep,name=api_addrs,json=apiAddrs,proto3" json:"api_addrs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -158,6 +160,13 @@ func (x *ClusterInfo) GetBatchRowsMax() int64 {
 func (x *ClusterInfo) GetLeaders() []*ShardLeader {
 	if x != nil {
 		return x.Leaders
+	}
+	return nil
+}
+
+func (x *ClusterInfo) GetApiAddrs() []string {
+	if x != nil {
+		return x.ApiAddrs
 	}
 	return nil
 }
@@ -1222,7 +1231,7 @@ var File_quipu_api_v1_cluster_proto protoreflect.FileDescriptor
 const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x1aquipu/api/v1/cluster.proto\x12\fquipu.api.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x18quipu/api/v1/write.proto\"\x14\n" +
-	"\x12ClusterInfoRequest\"\xbd\x02\n" +
+	"\x12ClusterInfoRequest\"\xda\x02\n" +
 	"\vClusterInfo\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12 \n" +
@@ -1232,7 +1241,8 @@ const file_quipu_api_v1_cluster_proto_rawDesc = "" +
 	"\tshard_map\x18\x05 \x01(\v2\x16.quipu.api.v1.ShardMapR\bshardMap\x12*\n" +
 	"\x11message_bytes_max\x18\x06 \x01(\x03R\x0fmessageBytesMax\x12$\n" +
 	"\x0ebatch_rows_max\x18\a \x01(\x03R\fbatchRowsMax\x123\n" +
-	"\aleaders\x18\b \x03(\v2\x19.quipu.api.v1.ShardLeaderR\aleaders\"U\n" +
+	"\aleaders\x18\b \x03(\v2\x19.quipu.api.v1.ShardLeaderR\aleaders\x12\x1b\n" +
+	"\tapi_addrs\x18\t \x03(\tR\bapiAddrs\"U\n" +
 	"\bShardMap\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12/\n" +
 	"\x06ranges\x18\x02 \x03(\v2\x17.quipu.api.v1.SlotRangeR\x06ranges\"K\n" +

@@ -252,6 +252,9 @@ func (n *Node) Leaders() []rpc.Leader {
 	return []rpc.Leader{l}
 }
 
+// Addresses gives another node's.
+func (n *Node) Addresses() []string { return []string{"192.0.2.1:7480"} }
+
 // Elsewhere has shard 1 led by another node.
 func (n *Node) Elsewhere(id schema.ShardID) (rpc.Leader, bool) {
 	return rpc.Leader{Shard: id, Node: "other", APIAddr: "192.0.2.1:7480"}, id == 1
