@@ -53,8 +53,13 @@ func atLeader[T any](ctx context.Context, n *Node, g transport.Group, here func(
 
 // whileLed bounds a request that is on its way to the leader of a group: one that hangs does not say that others have elected another. The
 // context ends when this node sees that, or after two timeouts where it has no replica to see it by. The error that done gives is NOT_LEADER
-// then: for requests that are harmless twice.
+// then: for requests that are harmless twice. A leader here needs no watch: it confirms its term, within its own time.
 func (n *Node) whileLed(ctx context.Context, g transport.Group) (bounded context.Context, done func(error) error) {
+	if r := n.replica(g); r != nil {
+		if _, err := r.Leading(); err == nil {
+			return ctx, func(err error) error { return err }
+		}
+	}
 	bounded, cancel := context.WithCancel(ctx)
 	every, began := n.cfg.Peer.Timeout/4, time.Now()
 	was := ""
