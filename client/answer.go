@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -261,8 +260,11 @@ func (s *sender) ensureSession(ctx context.Context) error {
 	s.mu.Lock()
 	have := s.session.id != 0
 	s.mu.Unlock()
-	if have {
+	switch {
+	case have:
 		return nil
+	case s.fixed:
+		return errImportExpired
 	}
 	opened, err := s.c.openSession(ctx, s.c.opts.durable)
 	if err != nil {
@@ -275,27 +277,6 @@ func (s *sender) ensureSession(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	return nil
-}
-
-// keepEvery is a third of the TTL; idle sessions live by it.
-func (s *sender) keepEvery() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return max(s.session.ttl/3, time.Second)
-}
-
-func (s *sender) keepAlive(ctx context.Context, life int) error {
-	s.mu.Lock()
-	id := s.session.id
-	s.mu.Unlock()
-	_, err := twice(ctx, func() (*apiv1.KeepAliveResponse, error) {
-		return s.c.sessions.KeepAlive(s.ofCluster(s.c.authorize(ctx)), &apiv1.KeepAliveRequest{Sessions: []uint64{id}})
-	})
-	if errors.Is(err, &Error{Code: "SESSION_EXPIRED"}) {
-		s.expire(life)
-		return err
-	}
-	return nil // a keep-alive that failed otherwise is tried again; writes renew the session too
 }
 
 func (s *sender) receipt(r *apiv1.Receipt, now time.Time) Receipt {

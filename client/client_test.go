@@ -309,6 +309,32 @@ func TestExpiredSessionIsAnUnknownOutcomeAndNeverSentAgain(t *testing.T) {
 	}
 }
 
+// Nothing but its own time may come between a session and its renewals: here a stream never lives as long as one.
+func TestSessionLivesOnBrokenStreams(t *testing.T) {
+	f, addr := newFake(t)
+	f.perStream, f.ttl = 1, 300*time.Millisecond
+	c := open(t, addr)
+	gone := time.After(20 * time.Second)
+	kept := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.kept
+	}
+	for kept() < 3 {
+		if _, err := c.Table("t").AddSync(t.Context(), Batch{Rows: []Observation{{Pairs: []string{"x", "a"}}}}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-gone:
+			t.Fatalf("the session was renewed %d times in many times its life", kept())
+		default:
+		}
+	}
+	if f.streams < 3 {
+		t.Errorf("%d streams do not show that a session outlives them", f.streams)
+	}
+}
+
 func TestFullDiskLetsAClientReadAndItsCountsWait(t *testing.T) {
 	f, addr := newFake(t)
 	f.full = 2

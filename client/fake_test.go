@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	apiv1 "github.com/quipudb/quipu/proto/api/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -28,6 +30,8 @@ type fake struct {
 	events    []int64
 	applied   map[[2]uint64]bool // (session, seq) that were counted
 	sessions  uint64
+	ttl       time.Duration // of sessions; 10 minutes if zero
+	kept      int
 	full      int // sessions that are refused for want of room before one is opened
 	streams   int
 	dead      map[uint64]bool
@@ -81,10 +85,13 @@ func (f *fake) Open(context.Context, *apiv1.OpenSessionRequest) (*apiv1.OpenSess
 		return nil, st.Err()
 	}
 	f.sessions++
-	return &apiv1.OpenSessionResponse{Session: f.sessions, TtlMs: 600_000, ClusterId: "fake"}, nil
+	return &apiv1.OpenSessionResponse{Session: f.sessions, TtlMs: cmp.Or(f.ttl, 10*time.Minute).Milliseconds(), ClusterId: "fake"}, nil
 }
 
 func (f *fake) KeepAlive(context.Context, *apiv1.KeepAliveRequest) (*apiv1.KeepAliveResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept++
 	return &apiv1.KeepAliveResponse{}, nil
 }
 

@@ -273,8 +273,6 @@ func (l *link) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in *i
 	defer tick.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
-	keep := time.NewTicker(s.keepEvery())
-	defer keep.Stop()
 	l.heard = s.c.opts.now()
 	for {
 		due, err := l.push(st, in.together.Load(), life)
@@ -307,13 +305,6 @@ func (l *link) pump(ctx context.Context, st apiv1.Write_WriteStreamClient, in *i
 			}
 			if l.silent() {
 				return errSilent
-			}
-		case <-keep.C:
-			if l.address != "" {
-				continue
-			}
-			if err := s.keepAlive(ctx, life); err != nil {
-				return err
 			}
 		}
 	}

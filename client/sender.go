@@ -469,6 +469,7 @@ func (s *sender) run(ctx context.Context) {
 	if !s.fixed {
 		s.wg.Go(func() { s.c.chart.run(ctx) })
 	}
+	s.wg.Go(func() { s.keep(ctx) })
 	s.any.run(ctx)
 	cancel()
 	s.wg.Wait()
