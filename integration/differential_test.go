@@ -122,7 +122,11 @@ func (d *duel) ask(s *differential.Statement, h *differential.Histogram) {
 			q, p, err := d.both(c)
 			return err != nil && q.Code != slow && p.Code != slow && kindOf(q, p) == kindOf(quipu, postgres)
 		})
-		_, _, err = d.both(small)
+		if _, _, again := d.both(small); again != nil {
+			err = again
+		} else { // it does not differ every time, and could not be made smaller
+			err = fmt.Errorf("once: %w", err)
+		}
 	}
 	d.found = append(d.found, small.SQL())
 	d.t.Errorf("%v\n%s\nparameters %q, sent as %d; it was\n%s", err, small.SQL(), small.Params, small.Mode, s.SQL())

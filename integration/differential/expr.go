@@ -309,7 +309,9 @@ func init() {
 			{"function of numbers", 1, func(m maker) []any {
 				return []any{pick(m.Generator, "floor", "ceil", "round", "trunc", "sign"), "(", m.expr(floatKind), ")::int8"}
 			}, nil},
-			{"function of text", 3, call("length", textKind), nil},
+			{"function of text", 3, func(m maker) []any {
+				return call(pick(m.Generator, "length", "length", "char_length", "character_length"), textKind)(m)
+			}, nil},
 			{"function of text", 1, call("octet_length", textKind), nil},
 			{"function of text", 1, call("strpos", textKind, textKind), nil},
 			{"function of text", 1, call("ascii", textKind), nil},
@@ -459,6 +461,7 @@ func init() {
 			{"function of arrays", 1, func(m maker) []any {
 				return []any{"array_to_string(", m.expr(pick(m.Generator, intsKind, textsKind)), ", ','", clause("", ", '*'"), ")"}
 			}, nil},
+			{"function of text", 1, func(m maker) []any { return []any{"chr((abs(", m.expr(intKind), ") % 500 + 33)::int)"} }, nil},
 			{"string_agg", 4, func(m maker) []any {
 				in := m.in(m.s.agg)
 				x := "(" + in.expr(textKind).String() + ")::text"
@@ -641,6 +644,9 @@ func arrays(k, elem kind) []alternative {
 			return []any{"ARRAY(", m.orderedColumnQuery(elem), ")"}
 		}, canQuery},
 		{"function of arrays", 1, func(m maker) []any {
+			if m.oneIn(3) {
+				return []any{"array_prepend((", m.expr(elem), ")::", elem.sql(), ", ", m.expr(k), ")"}
+			}
 			return []any{pick(m.Generator, "array_append", "array_remove"), "(", m.expr(k), ", ", m.expr(elem), ")"}
 		}, nil},
 		{"function of arrays", 1, call("array_cat", k, k), nil},

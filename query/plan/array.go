@@ -231,9 +231,9 @@ var arrayFunctions = []*Function{
 	{Name: "array_to_string", Args: []Type{anyArray, Text, Text}, Result: Text, nullable: true, local: true, eval: evalArrayToString},
 	{Name: "string_to_array", Args: []Type{Text, Text}, Result: ArrayOf(Text), nullable: true, local: true, eval: evalStringToArray},
 	{Name: "array_position", Args: []Type{anyArray, Unknown}, Result: Int8, nullable: true, local: true, eval: evalArrayPosition},
-	{Name: "array_append", Args: []Type{anyArray, Unknown}, nullable: true, local: true, eval: func(a []Value) (Value, error) {
-		return ArrayValue(a[0].Type.Elem(), append(a[0].Elems(), a[1])), nil
-	}},
+	// array_append and array_prepend are bound as array_cat; here they are for lists of functions.
+	{Name: "array_append", Args: []Type{anyArray, Unknown}, nullable: true, local: true, eval: evalArrayCat},
+	{Name: "array_prepend", Args: []Type{Unknown, anyArray}, nullable: true, local: true, eval: evalArrayCat},
 	{Name: "array_cat", Args: []Type{anyArray, anyArray}, nullable: true, local: true, eval: evalArrayCat},
 	{Name: "array_remove", Args: []Type{anyArray, Unknown}, nullable: true, local: true, eval: func(a []Value) (Value, error) {
 		if a[0].IsNull() {

@@ -126,6 +126,10 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 		if len(args) == 3 && !slices.ContainsFunc(args, func(a *Expr) bool { return !a.isConst() && a.Kind != exprParam }) {
 			return b.setConfig(c, args)
 		}
+	case "array_append", "array_prepend", "array_cat", "array_remove", "array_position":
+		if len(args) == 2 && !c.Variadic {
+			return b.arrayCall(c, name, args, at)
+		}
 	case "extract", "date_trunc":
 		if len(args) > 0 {
 			args[0] = b.settle(args[0])
@@ -159,6 +163,57 @@ func (b *exprBinder) scalar(c *sql.Call, name string) (*Expr, error) {
 		result = args[0].Type
 	}
 	return call(f, result, args...), nil
+}
+
+// arrayCall binds a function of an array and an element of it, or of two arrays, with elements of one type.
+func (b *exprBinder) arrayCall(c *sql.Call, name string, args []*Expr, at []sql.Pos) (*Expr, error) {
+	array, other := 0, 1
+	if name == "array_prepend" {
+		array, other = 1, 0
+	}
+	types := []Type{args[0].Type, args[1].Type}
+	elem := func(i int) Type { // Unknown where the type is still open
+		if i == array || name == "array_cat" {
+			if types[i] == Unknown {
+				return Unknown
+			}
+			return types[i].Elem()
+		}
+		return types[i]
+	}
+	of := elem(array)
+	if x := elem(other); of == Unknown || of == Int8 && x == Float8 {
+		of = x
+	}
+	if of == Unknown {
+		of = Text
+	}
+	for i := range args {
+		isArray := i == array || name == "array_cat"
+		if types[i] != Unknown && (types[i].IsArray() != isArray || elem(i) != of && (elem(i) != Int8 || of != Float8)) {
+			return nil, b.noFunction(c, name, types)
+		}
+		want := of
+		if isArray {
+			want = ArrayOf(of)
+		}
+		if types[i].IsArray() && types[i] != want {
+			args[i] = call(castTo[want], want, args[i])
+			continue
+		}
+		var err error
+		if args[i], err = b.coerce(args[i], want, at[i]); err != nil {
+			return nil, err
+		}
+	}
+	switch name {
+	case "array_append", "array_prepend":
+		args[other] = call(arrayMakers[of], ArrayOf(of), args[other])
+		name = "array_cat"
+	case "array_position":
+		return call(resolve(name, []Type{ArrayOf(of), of}), Int8, args...), nil
+	}
+	return call(resolve(name, []Type{ArrayOf(of), args[1].Type}), ArrayOf(of), args...), nil
 }
 
 // variadicCall refuses VARIADIC before the argument of a function that has a number of its own.
