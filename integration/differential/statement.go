@@ -412,7 +412,9 @@ func (g *Generator) mistake(w *World) *Statement {
 		"SELECT substring('abc' FROM 1 FOR -1)", "SELECT split_part('a', 'b', 0)", "SELECT date_trunc('nosuch', timestamptz '2024-01-01Z')", "SELECT extract(nosuch FROM timestamptz '2024-01-01Z')", "SELECT generate_series(1, 2, 0)", "SELECT 1::nosuch", "SELECT 'a' LIKE 'a' ESCAPE 'ab'", "SELECT 'a' ~ '('",
 		"INSERT INTO nosuch VALUES (1)", "INSERT INTO "+t.name+" (nosuch) VALUES (1)", "INSERT INTO "+t.name+" ("+d+", "+d+") VALUES ("+t.value()+", "+t.value()+")", "INSERT INTO "+t.name+" ("+d+") VALUES ("+t.value()+", 1)", "DROP TABLE nosuch", "CREATE TABLE "+t.name+" (a text)",
 		"CREATE TABLE a (x text, x int)", "CREATE TABLE a (x nosuch)", "COPY nosuch TO STDOUT", "SHOW nosuch", "SET nosuch = 1", "SELECT count(DISTINCT) FROM "+t.name, "SELECT length(1)", "SELECT lower(true)", "SELECT max(ARRAY[true], 1)", "SELECT 1 FILTER (WHERE true)", "SELECT length('a') FILTER (WHERE true)",
-		"SELECT ARRAY[1, 2, true]", "SELECT (ARRAY[1])['x']", "SELECT (1)[1]", "SELECT 1 = ANY (2)", "SELECT array_length(1, 1)", "SELECT * FROM generate_series(1, 2) AS a (x, y)", "SELECT $1 + 1 FROM", "SELECT 'a' 'b'", "SELECT 1 = 2 = 3", "SELECT 1 < 2 < 3", "DEALLOCATE nosuch", "SELECT 1; SELEC 2")
+		"SELECT ARRAY[1, 2, true]", "SELECT (ARRAY[1])['x']", "SELECT (1)[1]", "SELECT 1 = ANY (2)", "SELECT array_length(1, 1)", "SELECT * FROM generate_series(1, 2) AS a (x, y)", "SELECT $1 + 1 FROM", "SELECT 'a' 'b'", "SELECT 1 = 2 = 3", "SELECT 1 < 2 < 3", "DEALLOCATE nosuch", "SELECT 1; SELEC 2",
+		"SELECT "+d+" FROM "+t.name+" ORDER BY 'x'", "SELECT count(*) FROM "+t.name+" GROUP BY 'x'", "SELECT "+d+" FROM "+t.name+" LIMIT count", "SELECT '99999999999999999999'::int8", "SELECT '1e400'::float8", "SELECT '2024-02-30'::timestamptz",
+		"SELECT exp(1000)", "SELECT 1e308::float8 / 0.01::float8", "SELECT json_build_object('a')", "SELECT json_build_object(NULL, 1)", "SELECT '{\"a\":1,}'::json", "SELECT array_append(ARRAY[1], 'x')", "SELECT array_cat(ARRAY[1], ARRAY['x'])", "SELECT concat(VARIADIC 1)", "SELECT chr(0)")
 	return &Statement{root: n("error", noKind, m)}
 }
 

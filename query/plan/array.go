@@ -142,6 +142,22 @@ func parseArray(s string, elem Type) (Value, bool) {
 	return ArrayValue(elem, list), true
 }
 
+// arrayError says why s is no array of elem.
+func arrayError(s string, elem Type) error {
+	texts, nulls, ok := splitArray(strings.TrimSpace(s))
+	if len(texts) > ArrayMax {
+		return errArraySize()
+	}
+	for i, t := range texts {
+		if ok && !nulls[i] && castTo[elem] != nil {
+			if _, err := castTo[elem].eval([]Value{TextValue(t)}); err != nil {
+				return err
+			}
+		}
+	}
+	return errcode.New(errcode.InvalidText, "malformed array literal: %q", clipText(s)).WithHint("write {1,2,3}")
+}
+
 func splitArray(s string) (texts []string, nulls []bool, ok bool) {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
 		return nil, nil, false
@@ -289,6 +305,17 @@ func makeArrays() map[Type]*Function {
 			return ArrayValue(t, list), true
 		})
 		castTo[ArrayOf(t)].local = true
+	}
+	for t := range makers {
+		f := castTo[ArrayOf(t)]
+		eval := f.eval
+		f.eval = func(a []Value) (Value, error) {
+			v, err := eval(a)
+			if err != nil && a[0].Type == Text {
+				err = arrayError(a[0].str, t)
+			}
+			return v, err
+		}
 	}
 	castTo[Vector] = castFunction("oidvector", Vector, func(v Value) (Value, bool) {
 		if !v.Type.IsArray() {

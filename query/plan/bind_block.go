@@ -463,6 +463,8 @@ func (b *exprBinder) groupKey(x sql.Expr, k *block) (*Expr, error) {
 				return nil, err
 			}
 			it = &k.items[i]
+		} else {
+			return nil, b.noOrdinal(x, "GROUP BY")
 		}
 	case *sql.Column:
 		if x.Table == "" && !k.hasColumn(x.Name) {

@@ -78,7 +78,7 @@ func (b *exprBinder) bindNode(e sql.Expr) (*Expr, error) {
 	case *sql.Logic:
 		return b.logic(e)
 	case *sql.Not:
-		x, err := b.condition(e.X)
+		x, err := b.conditionOf(e.X, "NOT")
 		if err != nil {
 			return nil, err
 		}
@@ -258,21 +258,28 @@ func (b *Binder) unify(what string, list []*Expr, at []sql.Pos) (Type, error) {
 }
 
 // condition binds e as a bool.
-func (b *exprBinder) condition(e sql.Expr) (*Expr, error) {
+func (b *exprBinder) condition(e sql.Expr) (*Expr, error) { return b.conditionOf(e, b.clause) }
+
+// conditionOf binds a condition that is the argument of what.
+func (b *exprBinder) conditionOf(e sql.Expr, what string) (*Expr, error) {
 	x, err := b.value(e)
 	if err != nil {
 		return nil, err
 	}
 	if x.Type != Bool && x.Type != Unknown {
-		return nil, b.fail(e.At(), errcode.TypeMismatch, "argument of %s must be type bool, not type %s", b.clause, x.Type)
+		return nil, b.fail(e.At(), errcode.TypeMismatch, "argument of %s must be type bool, not type %s", what, x.Type)
 	}
 	return b.coerce(x, Bool, e.At())
 }
 
 func (b *exprBinder) logic(e *sql.Logic) (*Expr, error) {
+	what := "OR"
+	if e.Op == sql.And {
+		what = "AND"
+	}
 	args := make([]*Expr, len(e.Args))
 	for i, a := range e.Args {
-		x, err := b.condition(a)
+		x, err := b.conditionOf(a, what)
 		if err != nil {
 			return nil, err
 		}

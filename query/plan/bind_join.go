@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/quipudb/quipu/query/sql"
@@ -115,6 +116,16 @@ func (b *Binder) aliasJoin(blk *block, j *sql.Join) error {
 	return nil
 }
 
+// usingError says of which side of a join it is that USING names a column which is not there.
+func usingError(err error, name, side string) error {
+	if e := errcode.From(err); e.Code == errcode.UnknownColumn {
+		named := *e
+		named.Message = fmt.Sprintf("column %q specified in USING clause does not exist in %s table", name, side)
+		return &named
+	}
+	return err
+}
+
 // join makes l the join of l and r.
 func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 	at := j.Pos
@@ -144,11 +155,11 @@ func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 	for _, name := range names {
 		x, err := b.find(&l.scope, &sql.Column{Pos: name.Pos, Name: name.Name})
 		if err != nil {
-			return err
+			return usingError(err, name.Name, "left")
 		}
 		y, err := b.find(&r.scope, &sql.Column{Pos: name.Pos, Name: name.Name})
 		if err != nil {
-			return err
+			return usingError(err, name.Name, "right")
 		}
 		lc, rc := x.Col, y.Col
 		y = y.shift(width)

@@ -325,6 +325,8 @@ func (b *Binder) orderKeys(items []sql.OrderItem, exprs *[]*Expr, bind func(sql.
 				return nil, err
 			}
 			x = (*exprs)[i]
+		} else if ok {
+			return nil, b.noOrdinal(l, "ORDER BY")
 		} else {
 			var err error
 			if x, err = bind(item); err != nil {
@@ -355,6 +357,15 @@ func (b *Binder) orderKeys(items []sql.OrderItem, exprs *[]*Expr, bind func(sql.
 		keys = append(keys, SortKey{Col: col, Desc: item.Desc, NullsFirst: first})
 	}
 	return keys, nil
+}
+
+// noOrdinal refuses a constant that is no position, as which it would mean nothing.
+func (b *Binder) noOrdinal(l *sql.Literal, clause string) error {
+	err := b.fail(l.Pos, errcode.SyntaxError, "non-integer constant in %s", clause)
+	if l.Kind == sql.StringLiteral {
+		return err.WithHint("the name of a column stands in double quotes, or in none")
+	}
+	return err
 }
 
 func (b *Binder) ordinal(l *sql.Literal, n int, clause string) (int, error) {
@@ -407,6 +418,9 @@ func (b *Binder) rowCount(e sql.Expr, clause string, none int64) (int64, *Expr, 
 	}
 	x, err := (&exprBinder{Binder: b, scope: &scope{}, clause: clause}).value(e)
 	if err != nil {
+		if c, ok := e.(*sql.Column); ok && errcode.From(err).Code == errcode.UnknownColumn {
+			err = b.fail(c.Pos, errcode.InvalidReference, "argument of %s must not contain variables", clause)
+		}
 		return 0, nil, err
 	}
 	if x.Type == Float8 && x.isConst() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,12 @@ func castError(v Value, to string) error {
 		if len(s) > 60 {
 			s = s[:60] + "…"
 		}
+		switch {
+		case to == "int8" && isNumber(s, false), to == "float8" && isNumber(s, true):
+			return errcode.New(errcode.NumericOutOfRange, "value %q is out of range for type %s", s, to)
+		case (to == "timestamptz" || to == "date") && dateLike.MatchString(s):
+			return errcode.New(errcode.NumericOutOfRange, "date/time field value out of range: %q", s)
+		}
 		e := errcode.New(errcode.InvalidText, "invalid input syntax for type %s: %q", to, s)
 		if bad, ok := errors.AsType[*json.SyntaxError](json.Unmarshal([]byte(v.str), new(json.RawMessage))); ok && to == "json" {
 			e.WithDetail("At byte %d of it: %s.", bad.Offset, bad)
@@ -61,6 +68,21 @@ func castError(v Value, to string) error {
 		return e
 	}
 	return errcode.New(errcode.NumericOutOfRange, "%s out of range: %s", to, v)
+}
+
+// dateLike are texts that are times but for the range of their fields.
+var dateLike = regexp.MustCompile(`^\s*\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,6})?)?)?\s*(Z|[+-]\d{1,2}(:?\d{2})?)?\s*$`)
+
+// isNumber says whether s would be a number if it were not too large.
+func isNumber(s string, float bool) bool {
+	s = strings.TrimSpace(s)
+	var err error
+	if float {
+		_, err = strconv.ParseFloat(s, 64)
+	} else {
+		_, err = strconv.ParseInt(s, 10, 64)
+	}
+	return errors.Is(err, strconv.ErrRange)
 }
 
 // castable says whether a value of type from can be cast to type to at all.

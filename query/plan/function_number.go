@@ -8,7 +8,14 @@ import (
 )
 
 func float1(name string, f func(float64) float64) *Function {
-	return fn(name, Float8, func(a []Value) (Value, error) { return FloatValue(f(a[0].Float())), nil }, Float8)
+	return fn(name, Float8, func(a []Value) (Value, error) {
+		x := a[0].Float()
+		r := f(x)
+		if math.IsInf(r, 0) && !math.IsInf(x, 0) {
+			return Null, outOfRange("float8")
+		}
+		return FloatValue(r), nil
+	}, Float8)
 }
 
 // domain is float1 for a function that is not defined everywhere.
@@ -66,7 +73,11 @@ func divideFloat(a []Value) (Value, error) {
 	if a[1].Float() == 0 {
 		return Null, errcode.New(errcode.DivisionByZero, "division by zero").WithHint("nullif(x, 0) makes the result NULL instead")
 	}
-	return FloatValue(a[0].Float() / a[1].Float()), nil
+	r := a[0].Float() / a[1].Float()
+	if math.IsInf(r, 0) && !math.IsInf(a[0].Float(), 0) {
+		return Null, outOfRange("float8")
+	}
+	return FloatValue(r), nil
 }
 
 // fnNumeric rounds to the scale of a numeric(precision, scale), which is a float8 here. What has more digits in front is an error.

@@ -2,8 +2,10 @@ package plan
 
 import (
 	"crypto/md5"
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"sync"
 	"unicode"
@@ -89,6 +91,9 @@ func compilePattern(key, expr string) (*regexp.Regexp, error) {
 	}
 	re, err := regexp.Compile(expr)
 	if err != nil {
+		if bad, ok := errors.AsType[*syntax.Error](err); ok { // without the expression, which is ours
+			err = errors.New(bad.Code.String())
+		}
 		return nil, errcode.New(errcode.InvalidOption, "invalid regular expression: %v", err)
 	}
 	if len(patterns.m) >= patternsMax {
