@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
@@ -370,7 +371,7 @@ func (b *exprBinder) operator(at sql.Pos, op string, l, r *Expr) (*Expr, error) 
 	f := resolve(op, types)
 	if f == nil {
 		err := b.fail(at, errcode.UnknownFunction, "operator does not exist: %s %s %s", l.Type, op, r.Type)
-		if l.Type == Text || r.Type == Text {
+		if (l.Type == Text || r.Type == Text) && strings.Contains("+-*/%^", op) {
 			return nil, err.WithHint("text is no number; cast it: (…)::int8 or (…)::float8")
 		}
 		return nil, err
@@ -465,7 +466,10 @@ func rank(e *Expr, order []string) *Expr {
 
 func (b *exprBinder) rowEqual(e *sql.Binary, f *Function, l *sql.Row) (*Expr, error) {
 	r, ok := e.R.(*sql.Row)
-	if !ok || len(r.Elems) != len(l.Elems) {
+	if ok && len(r.Elems) != len(l.Elems) {
+		return nil, b.fail(e.Pos, errcode.SyntaxError, "unequal number of entries in row expressions")
+	}
+	if !ok {
 		return nil, b.unsupported(e.Pos, "this comparison of rows")
 	}
 	if f != fnEq && f != fnNe {

@@ -15,11 +15,19 @@ const (
 	microsPerDay    = 24 * microsPerHour
 )
 
+// What functions give lies between these: from PostgreSQL's first day, in 4714 BC, to about the year 75000.
+const (
+	timeMin = int64(-210_866_803_200) * microsPerSecond
+	timeMax = int64(1) << 61
+)
+
 // formatTime is the ISO form of Unix microseconds in UTC: 2024-01-02 03:04:05+00.
 func formatTime(us int64) string {
 	t := time.UnixMicro(us).UTC()
-	s := t.Format("2006-01-02 15:04:05.999999")
-	return s + "+00"
+	if year := t.Year(); year <= 0 { // there is no year 0
+		return fmt.Sprintf("%04d", 1-year) + t.Format("-01-02 15:04:05.999999") + "+00 BC"
+	}
+	return t.Format("2006-01-02 15:04:05.999999") + "+00"
 }
 
 // timeLayouts are the forms of a timestamp without its zone, longest first.
@@ -34,6 +42,9 @@ func ParseTime(s string) (int64, bool) {
 	if strings.EqualFold(s, "epoch") {
 		return 0, true
 	}
+	if us, ok := parseFarTime(s); ok {
+		return us, true
+	}
 	for _, zone := range []string{"", "Z07:00", "Z07", "Z0700", " Z07:00", " Z07"} {
 		for _, layout := range timeLayouts {
 			if t, err := time.Parse(layout+zone, s); err == nil {
@@ -45,6 +56,23 @@ func ParseTime(s string) (int64, bool) {
 		return ParseTime(rest)
 	}
 	return 0, false
+}
+
+// parseFarTime reads a timestamp before the year 1, which ends with BC, or one whose year has five digits.
+func parseFarTime(s string) (int64, bool) {
+	rest, bc := strings.CutSuffix(strings.ToUpper(s), " BC")
+	digits, tail, ok := strings.Cut(rest, "-")
+	year, err := strconv.Atoi(digits)
+	if !ok || err != nil || year < 1 || !bc && len(digits) != 5 || len(digits) > 5 || bc && len(digits) != 4 {
+		return 0, false
+	}
+	if bc {
+		year = 1 - year
+	}
+	near := 2000 + floorMod(int64(year), 400) // the calendar repeats itself
+	us, ok := ParseTime(strconv.FormatInt(near, 10) + "-" + tail)
+	us += (int64(year) - near) / 400 * 146_097 * microsPerDay
+	return us, ok && us >= timeMin && us < timeMax
 }
 
 // units are the words of an interval, each with its months, days and microseconds.
@@ -230,14 +258,19 @@ func After(t time.Time, span string) (time.Time, bool) {
 func addInterval(us int64, v Value, sign int32) (int64, bool) {
 	if v.months != 0 {
 		t := time.UnixMicro(us).UTC()
-		m := int(t.Month()) - 1 + int(sign*v.months)
+		m := int(t.Month()) - 1 + int(sign)*int(v.months)
+		if year := t.Year() + m/12; year < -5000 || year > 100_000 { // beyond both bounds, and maybe beyond an int64
+			return 0, false
+		}
 		first := time.Date(t.Year(), time.Month(m+1), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
 		last := first.AddDate(0, 1, -1).Day()
 		us = first.AddDate(0, 0, min(t.Day(), last)-1).UnixMicro()
 	}
-	d := int64(v.days) * microsPerDay
-	r := us + int64(sign)*d + int64(sign)*v.num
-	return r, r > -1<<61 && r < 1<<61
+	if about := float64(us) + float64(sign)*(float64(v.days)*float64(microsPerDay)+float64(v.num)); math.Abs(about) > 1<<61 {
+		return 0, false
+	}
+	r := us + int64(sign)*(int64(v.days)*microsPerDay) + int64(sign)*v.num
+	return r, r >= timeMin && r < timeMax
 }
 
 // truncTime is the start of the calendar unit that us lies in.

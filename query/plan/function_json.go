@@ -62,9 +62,7 @@ func writeJSON(b *strings.Builder, v Value) {
 			b.WriteString(s)
 		}
 	case v.Type == Timestamptz:
-		s := v.String()
-		day, rest, _ := strings.Cut(s, " ")
-		quoteJSON(b, day+"T"+rest+":00")
+		quoteJSON(b, strings.Replace(strings.Replace(v.String(), " ", "T", 1), "+00", "+00:00", 1))
 	case v.Type.IsArray():
 		b.WriteByte('[')
 		for i, e := range v.Elems() {

@@ -34,7 +34,15 @@ func shift(a []Value, sign int32) (Value, error) {
 }
 
 func addSpans(a []Value, sign int32) (Value, error) {
-	return IntervalValue(a[0].months+sign*a[1].months, a[0].days+sign*a[1].days, a[0].num+int64(sign)*a[1].num), nil
+	months, days := int64(a[0].months)+int64(sign)*int64(a[1].months), int64(a[0].days)+int64(sign)*int64(a[1].days)
+	micros, ok := addInt(a[0].num, a[1].num)
+	if sign < 0 {
+		micros, ok = subInt(a[0].num, a[1].num)
+	}
+	if !ok || months != int64(int32(months)) || days != int64(int32(days)) {
+		return Null, outOfRange("interval")
+	}
+	return IntervalValue(int32(months), int32(days), micros), nil
 }
 
 func scaleSpan(v Value, f float64) (Value, error) {
@@ -80,7 +88,7 @@ var timeFunctions = []*Function{
 	}, Text, Timestamptz),
 	fn("to_timestamp", Timestamptz, func(a []Value) (Value, error) {
 		us := a[0].Float() * 1e6
-		if !(us > -1<<61 && us < 1<<61) {
+		if !(us >= float64(timeMin) && us < float64(timeMax)) {
 			return Null, outOfRange("timestamp")
 		}
 		return MicrosValue(int64(us)), nil
@@ -102,5 +110,7 @@ var timeFunctions = []*Function{
 		}
 		return scaleSpan(a[0], 1/a[1].Float())
 	}, Interval, Float8),
-	fn("neg", Interval, func(a []Value) (Value, error) { return IntervalValue(-a[0].months, -a[0].days, -a[0].num), nil }, Interval),
+	fn("neg", Interval, func(a []Value) (Value, error) {
+		return addSpans([]Value{IntervalValue(0, 0, 0), a[0]}, -1)
+	}, Interval),
 }

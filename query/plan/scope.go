@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/storage/schema"
@@ -160,8 +158,12 @@ func (s *scope) relation(c *sql.Column) *relation {
 }
 
 func (b *Binder) unknownColumn(s *scope, c *sql.Column) error {
-	if c.Table != "" && !slices.ContainsFunc(s.rels, func(r relation) bool { return r.name == c.Table }) {
-		err := b.fail(c.Pos, errcode.UnknownTable, "missing FROM-clause entry for table %q", c.Table)
+	if c.Table != "" && s.relation(c) == nil {
+		table := c.Table
+		if c.Schema != "" {
+			table = c.Schema + "." + table
+		}
+		err := b.fail(c.Pos, errcode.UnknownTable, "missing FROM-clause entry for table %q", table)
 		var names []string
 		for _, r := range s.rels {
 			names = append(names, r.name)
