@@ -104,17 +104,24 @@ func keptScript(t *testing.T, w *world, text string) (asked, kept, open int) {
 		if st.Keeps() {
 			kept++
 		}
-		if w.withParameters(t, input) {
+		if w.withParameters(t, input, func(int) bool { return true }) {
 			open++
 		}
+		w.withParameters(t, input, func(i int) bool { return i%2 == 0 }) // the others stay in the plan
+		w.withParameters(t, input, func(i int) bool { return i%2 == 1 })
 	}
 	return asked, kept, open
 }
 
-// withParameters compares a kept statement with new ones, over several lists of arguments. It is true if the statement was kept.
-func (w *world) withParameters(t *testing.T, input string) bool {
+// withParameters compares a kept statement with new ones, over several lists of arguments for the literals that are chosen by their number. It is
+// true if the statement was kept.
+func (w *world) withParameters(t *testing.T, input string, choose func(int) bool) bool {
 	var args []plan.Value
+	at := -1
 	text := literals.ReplaceAllStringFunc(input, func(s string) string {
+		if at++; !choose(at) {
+			return s
+		}
 		args = append(args, plan.TextValue(strings.Trim(s, "'")))
 		return fmt.Sprintf("$%d", len(args))
 	})

@@ -83,7 +83,7 @@ func (b *exprBinder) fraction(e sql.Expr, name string) (v Value, several bool, e
 		return Null, false, err
 	}
 	switch {
-	case b.describing || x.Kind == exprParam:
+	case x.open(): // a plan without its value is not kept: the parameter stands nowhere in it
 		return Null, several, nil
 	case len(x.Columns()) > 0 || hasSubquery(x) || x.outer():
 		return Null, false, b.fail(e.At(), errcode.InvalidOption, "the fraction of %s must be the same for all rows", name).WithHint("write a number from 0 to 1")
