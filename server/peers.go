@@ -215,6 +215,7 @@ func (n *Node) announce(ctx context.Context) {
 	sub := n.machine.Feed().Subscribe(n.machine.View().Revision)
 	for {
 		n.warn(ctx, "the addresses of other nodes could not be kept", n.keepBook())
+		n.dropRemoved()
 		err := n.keepRecord(ctx)
 		n.warn(ctx, "this node could not announce itself", err)
 		if err != nil {
@@ -286,6 +287,24 @@ func (n *Node) keepBook() error {
 		return err
 	}
 	return n.book.setNodes(nodes)
+}
+
+// dropRemoved gives up the connections to nodes that were removed from the cluster and that no group has as a member any more: until then their
+// votes may be needed. Who asks such a node once more makes another connection, which is given up in its turn.
+func (n *Node) dropRemoved() {
+	v := n.machine.View()
+	members := map[string]bool{}
+	for g := range n.id.Shards + 1 {
+		for _, r := range v.Replicas(uint32(g)) {
+			members[r.Node] = true
+		}
+	}
+	for _, r := range v.Nodes() {
+		if v.NodeState(r.ID) == command.NodeRemoved && !members[r.ID] {
+			n.peers.Drop(r.ID)
+			n.shardsOf.Drop(r.ID)
+		}
+	}
 }
 
 // entrance takes nodes in.

@@ -118,3 +118,41 @@ func TestNodeWithoutAReplicaHasNoWord(t *testing.T) {
 		}
 	})
 }
+
+// A connection is dropped under a question: the answer comes, the connection ends, and the next question makes another one.
+func TestDroppedUnderAQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &voter{asked: make(chan []uint32, 8), answer: make(chan struct{})}
+		c, end := pair(t, v)
+		defer end()
+		answered := make(chan error)
+		ask := func() {
+			_, err := c.Terms(t.Context(), "b", []transport.Group{3})
+			answered <- err
+		}
+		go ask()
+		<-v.asked
+		old := c.conns["b"]
+		c.Drop("b")
+		c.Drop("nobody")
+		synctest.Wait()
+		if old.Closed() || len(c.conns) != 0 {
+			t.Fatalf("closed: %v; %d connections", old.Closed(), len(c.conns))
+		}
+		close(v.answer)
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if !old.Closed() {
+			t.Error("the connection lasts")
+		}
+		go ask()
+		if err := <-answered; err != nil || c.conns["b"] == nil || c.conns["b"] == old {
+			t.Errorf("asked again: %v", err)
+		}
+		if c.Drop("b"); len(c.left) != 1 {
+			t.Errorf("%d connections are kept that have ended", len(c.left))
+		}
+	})
+}

@@ -11,8 +11,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,7 @@ import (
 	"github.com/quipudb/quipu/server/placement"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/server/transport"
+	"github.com/quipudb/quipu/server/transport/drain"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -84,14 +87,15 @@ type Client struct {
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below
-	conns  map[string]*grpc.ClientConn
+	conns  map[string]*drain.Conn
+	left   []*drain.Conn // to nodes that were dropped, and not closed yet
 	asking map[string]*asking
 	closed bool
 }
 
 // NewClient dials through a layer of the node's mux.
 func NewClient(layer *transport.Layer) *Client {
-	c := &Client{dial: layer.DialContext, conns: map[string]*grpc.ClientConn{}, asking: map[string]*asking{}}
+	c := &Client{dial: layer.DialContext, conns: map[string]*drain.Conn{}, asking: map[string]*asking{}}
 	c.life, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -100,13 +104,36 @@ func NewClient(layer *transport.Layer) *Client {
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
-	for _, conn := range c.conns {
-		_ = conn.Close() // calls in flight fail with UNAVAILABLE
-	}
+	conns := append(slices.Collect(maps.Values(c.conns)), c.left...)
 	clear(c.conns)
+	c.left = nil
 	c.mu.Unlock()
 	c.stop()
+	for _, conn := range conns {
+		_ = conn.Close() // calls in flight fail with CLOSING
+	}
 	c.wg.Wait()
+}
+
+// Has says whether there is a connection to a node, whatever its state.
+func (c *Client) Has(node string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conns[node] != nil
+}
+
+// Drop gives up the connection to a node that was removed from the cluster. What is on its way comes to its end, and whoever asks the node
+// again makes another one.
+func (c *Client) Drop(node string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn := c.conns[node]
+	if conn == nil {
+		return
+	}
+	delete(c.conns, node)
+	conn.Drain()
+	c.left = append(slices.DeleteFunc(c.left, (*drain.Conn).Closed), conn)
 }
 
 func connect(node string, dial func(context.Context, string) (net.Conn, error)) (*grpc.ClientConn, error) {
@@ -117,34 +144,44 @@ func connect(node string, dial func(context.Context, string) (net.Conn, error)) 
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}))
 }
 
-// conn is the connection to a node. It is made when it is needed, and made again when it breaks.
-func (c *Client) conn(node string) (*grpc.ClientConn, error) {
+// conn is the connection to a node, which lasts until done is called. It is made when it is needed, and made again when it breaks.
+func (c *Client) conn(node string) (conn *drain.Conn, done func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, errcode.New(errcode.Closing, "the node is stopping")
+		return nil, nil, errcode.New(errcode.Closing, "the node is stopping")
 	}
-	conn := c.conns[node]
-	if conn == nil {
-		var err error
-		if conn, err = connect(node, c.dial); err != nil {
-			return nil, err
+	if conn = c.conns[node]; conn == nil {
+		new, err := connect(node, c.dial)
+		if err != nil {
+			return nil, nil, err
 		}
+		conn = drain.New(new)
 		c.conns[node] = conn
 	}
-	return conn, nil
+	done, err = conn.Hold()
+	return conn, done, err
+}
+
+// public is the error of a call.
+func (c *Client) public(err error) *errcode.Error {
+	if c.life.Err() != nil {
+		return errcode.New(errcode.Closing, "this node is stopping")
+	}
+	return errcode.From(err)
 }
 
 // call runs one request at a node. Its error is an *errcode.Error.
 func call[T any](c *Client, node string, f func(peerv1.MembershipClient) (T, error)) (T, error) {
-	conn, err := c.conn(node)
+	conn, done, err := c.conn(node)
 	if err != nil {
 		var none T
 		return none, err
 	}
+	defer done()
 	out, err := f(peerv1.NewMembershipClient(conn))
 	if err != nil {
-		return out, errcode.From(err)
+		return out, c.public(err)
 	}
 	return out, nil
 }
@@ -161,13 +198,14 @@ const (
 // nothing was sent; and for a request that is harmless twice also if the answer was lost or takes longer than attemptWait.
 func ask[T any](ctx context.Context, c *Client, node string, a again, f func(context.Context, peerv1.MembershipClient) (T, error)) (T, error) {
 	var none T
-	conn, err := c.conn(node)
+	conn, done, err := c.conn(node)
 	if err != nil {
 		return none, err
 	}
+	defer done()
 	attempt, cancel := context.WithTimeout(ctx, attemptWait)
 	defer cancel()
-	if err := reach(attempt, conn); err != nil {
+	if err := reach(attempt, conn.ClientConn); err != nil {
 		if ctx.Err() != nil {
 			return none, errcode.From(ctx.Err())
 		}
@@ -180,7 +218,7 @@ func ask[T any](ctx context.Context, c *Client, node string, a again, f func(con
 	if err == nil {
 		return out, nil
 	}
-	e := errcode.From(err)
+	e := c.public(err)
 	if a == twice && ctx.Err() == nil && (e.Code == errcode.Unavailable || e.Code == errcode.Timeout) {
 		return out, errcode.New(errcode.NotLeader, "node %s gave no answer: %w", node, err)
 	}

@@ -2,7 +2,9 @@ package peer
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	peerv1 "github.com/quipudb/quipu/proto/peer/v1"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/router"
+	"github.com/quipudb/quipu/server/transport/drain"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
@@ -30,6 +33,7 @@ type Client struct {
 
 	mu     sync.Mutex // guards the fields below
 	nodes  map[string]*Node
+	left   []*drain.Conn // to nodes that were dropped, and not closed yet
 	closed bool
 }
 
@@ -45,14 +49,38 @@ func NewClient(dial func(ctx context.Context, node string) (net.Conn, error), ow
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
-	nodes := c.nodes
-	c.nodes = nil
+	conns := c.left
+	for _, n := range c.nodes {
+		conns = append(conns, n.conn)
+	}
+	c.nodes, c.left = nil, nil
 	c.mu.Unlock()
 	c.stop()
-	for _, n := range nodes {
-		_ = n.conn.Close() // calls in flight fail
+	for _, conn := range conns {
+		_ = conn.Close() // calls in flight fail
 	}
 	c.wg.Wait()
+}
+
+// Has says whether there is a connection to a node, whatever its state.
+func (c *Client) Has(node string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[node] != nil
+}
+
+// Drop gives up the connection to a node that was removed from the cluster. What is on its way there comes to its end, and snapshots last until
+// they are released; a part that comes later is refused and may go elsewhere.
+func (c *Client) Drop(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[id]
+	if n == nil {
+		return
+	}
+	delete(c.nodes, id)
+	n.drop()
+	c.left = append(slices.DeleteFunc(c.left, (*drain.Conn).Closed), n.conn)
 }
 
 func (c *Client) goFunc(f func()) bool {
@@ -83,7 +111,8 @@ func (c *Client) Node(id string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{id: id, client: c, conn: conn, service: peerv1.NewPeerClient(conn), parts: map[schema.ShardID]*partStream{}}
+	lasting := drain.New(conn)
+	n := &Node{id: id, client: c, conn: lasting, service: peerv1.NewPeerClient(lasting), parts: map[schema.ShardID]*partStream{}}
 	n.held.node = n
 	c.nodes[id] = n
 	return n, nil
@@ -93,12 +122,29 @@ func (c *Client) Node(id string) (*Node, error) {
 type Node struct {
 	id      string
 	client  *Client
-	conn    *grpc.ClientConn
+	conn    *drain.Conn
 	service peerv1.PeerClient
 	held    held
 
-	mu    sync.Mutex // guards parts
-	parts map[schema.ShardID]*partStream
+	mu      sync.Mutex // guards the fields below
+	parts   map[schema.ShardID]*partStream
+	dropped bool
+}
+
+// drop ends the connection when nobody uses it any more.
+func (n *Node) drop() {
+	n.mu.Lock()
+	n.dropped = true
+	streams := slices.Collect(maps.Values(n.parts))
+	n.mu.Unlock()
+	for _, s := range streams {
+		s.drop()
+	}
+	n.conn.Drain()
+}
+
+func (n *Node) gone() error {
+	return errcode.New(errcode.Unavailable, "node %s was removed from the cluster", n.id)
 }
 
 // ID is the node's id.

@@ -20,11 +20,14 @@ type partStream struct {
 	node  *Node
 	shard schema.ShardID
 	queue chan *partCall // capacity partsMax, and no more are on their way: sending to it never waits
+	life  context.Context
+	stop  context.CancelFunc // ends life
 
 	mu    sync.Mutex // guards the fields below
 	calls map[uint64]*partCall
 	next  uint64
 	rows  int
+	last  bool  // no more parts are taken, and the stream ends with those on their way
 	err   error // why the stream has ended
 }
 
@@ -76,8 +79,13 @@ func (n *Node) stream(shard schema.ShardID) (*partStream, error) {
 	if s := n.parts[shard]; s != nil && !s.ended() {
 		return s, nil
 	}
+	if n.dropped {
+		return nil, n.gone()
+	}
 	s := &partStream{node: n, shard: shard, queue: make(chan *partCall, partsMax), calls: map[uint64]*partCall{}}
+	s.life, s.stop = context.WithCancel(n.client.ctx)
 	if !n.client.goFunc(s.run) {
+		s.stop()
 		return nil, errcode.New(errcode.Closing, "the node is stopping")
 	}
 	n.parts[shard] = s
@@ -93,6 +101,9 @@ func (s *partStream) ended() bool {
 func (s *partStream) propose(part *replica.Part) *partCall {
 	s.mu.Lock()
 	switch {
+	case s.last:
+		s.mu.Unlock()
+		return refused(s.node.gone())
 	case s.err != nil:
 		err := s.err
 		s.mu.Unlock()
@@ -116,7 +127,7 @@ func (s *partStream) propose(part *replica.Part) *partCall {
 
 // run is the life of the stream.
 func (s *partStream) run() {
-	ctx, cancel := context.WithCancel(s.node.client.ctx)
+	ctx, cancel := s.life, s.stop
 	defer cancel()
 	stream, err := s.node.service.Propose(ctx)
 	if err != nil {
@@ -184,6 +195,22 @@ func (s *partStream) settle(id uint64, c *partCall, out replica.Outcome, err err
 	s.rows -= c.rows
 	c.out, c.err = out, err
 	close(c.done)
+	s.rest()
+}
+
+// drop lets the parts on their way come to their end, and the stream with them.
+func (s *partStream) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = true
+	s.rest()
+}
+
+// rest ends a stream that has nothing left to do. mu is held.
+func (s *partStream) rest() {
+	if s.last && len(s.calls) == 0 {
+		s.stop()
+	}
 }
 
 // end fails every part on its way. Whether one that was sent was counted is not known; its stamp finds out.

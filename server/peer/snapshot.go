@@ -89,7 +89,13 @@ func (h *held) take(handle uint64) rounds.Snapshot {
 	}
 	h.live[handle] = true
 	if !h.running {
-		h.running = h.node.client.goFunc(h.keep)
+		let, err := h.node.conn.Hold() // as long as there is anything to keep
+		if err != nil {
+			let = func() {} // it has ended, and so have the leases
+		}
+		if h.running = h.node.client.goFunc(func() { defer let(); h.keep() }); !h.running {
+			let()
+		}
 	}
 	return &Snapshot{node: h.node, handle: handle, release: func() { h.free(handle) }}
 }
