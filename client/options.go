@@ -74,7 +74,8 @@ func WithInFlight(n int) Option { return func(o *options) { o.inFlight = min(max
 func WithBlocking() Option { return func(o *options) { o.block = true } }
 
 // WithDurableSession asks for a session that lives 30 days after its last use instead of 10 minutes, for writers that may be cut
-// off for long. Principals have a quota of them.
+// off for long: what is in flight then is sent again under it and counts once. Principals have a quota of them. A session is of one
+// process: the next one gets another, and what must count once over that needs a Batch.Key or an Import.
 func WithDurableSession() Option { return func(o *options) { o.durable = true } }
 
 // WithHooks observes what the client does.

@@ -19,6 +19,7 @@ type proxy struct {
 	rand  *rand.Rand
 	conns map[net.Conn]struct{}
 	cuts  int
+	shut  bool // nothing gets through
 	wg    sync.WaitGroup
 }
 
@@ -44,11 +45,14 @@ func (p *proxy) accept() {
 			return
 		}
 		s, err := net.Dial("tcp", p.target)
+		if err == nil && !p.track(c, s) {
+			s.Close()
+			err = net.ErrClosed
+		}
 		if err != nil {
 			c.Close()
 			continue
 		}
-		p.track(c, s)
 		p.wg.Go(func() { io.Copy(s, c); p.drop(c, s) })
 		p.wg.Go(func() { p.replies(c, s); p.drop(c, s) })
 	}
@@ -92,12 +96,27 @@ func (p *proxy) setCut(cut float64) {
 	p.cut = cut
 }
 
-func (p *proxy) track(conns ...net.Conn) {
+// block lets nothing through any more, or again.
+func (p *proxy) block(shut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.shut = shut
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
+// track is false if nothing gets through.
+func (p *proxy) track(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return false
+	}
 	for _, c := range conns {
 		p.conns[c] = struct{}{}
 	}
+	return true
 }
 
 func (p *proxy) drop(conns ...net.Conn) {
