@@ -66,7 +66,9 @@ const messageBytesMax = 64 << 20 // of answers; the server bounds what it sends
 
 // Open connects to the nodes of a target ("quipu://host:port,host:port", or just "host:port") and opens a session. Any node takes any
 // request: calls go to those that can be reached, in turn, and what is being counted goes on with another when one is lost. While none of the
-// target can be reached they go to nodes that the client has heard of from it, where these may be connected to. It waits for the first answer of a server until ctx ends. On a server without room on its disk the client can read, and what it counts waits for a session.
+// target can be reached they go to nodes that the client has heard of from it, where these may be connected to. Open waits for the first answer
+// of a server until ctx ends. On a cluster that cannot open a session now, for want of room on its disks or of a leader of its metadata, the
+// client reads what can be read, and what it counts waits for a session.
 func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c := &Client{opts: defaults(), tables: map[string]*Table{}, clock: make(chan struct{})}
 	for _, o := range opts {
@@ -93,7 +95,7 @@ func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c.leases = apiv1.NewLeasesClient(c.doors)
 	c.catalog, c.cluster = apiv1.NewCatalogClient(c.doors), apiv1.NewClusterClient(c.doors)
 	s, err := c.openSession(ctx, c.opts.durable, grpc.WaitForReady(true))
-	if err != nil && !errors.Is(err, &Error{Code: "DISK_FULL"}) {
+	if err != nil && !errors.Is(err, &Error{Code: "DISK_FULL"}) && !isAway(err) {
 		return nil, errors.Join(err, c.doors.close())
 	}
 	c.start(s)

@@ -335,19 +335,22 @@ func TestSessionLivesOnBrokenStreams(t *testing.T) {
 	}
 }
 
-func TestFullDiskLetsAClientReadAndItsCountsWait(t *testing.T) {
-	f, addr := newFake(t)
-	f.full = 2
-	f.result = []*apiv1.QueryChunk{{Columns: []*apiv1.ResultColumn{{Name: "i", Type: apiv1.Type_TYPE_INT8}}}, {End: &apiv1.QueryEnd{Tag: "SELECT 0"}}}
-	c := open(t, addr)
-	if rows, err := c.Query(t.Context(), "SELECT 1"); err != nil || rows.Next() || rows.Err() != nil {
-		t.Errorf("a query without a session: %v", err)
-	}
-	if err := c.Table("t").Add(t.Context(), 3, "a", "x"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Flush(t.Context()); err != nil || f.get("t:a=x") != 3 {
-		t.Errorf("once there was room: %v, cells %v", err, f.cells)
+// A cluster whose disks are full, or whose metadata has no leader, still has counts to read.
+func TestWithoutASessionAClientReadsAndItsCountsWait(t *testing.T) {
+	for _, reason := range []string{"DISK_FULL", "NOT_LEADER"} {
+		f, addr := newFake(t)
+		f.refused, f.reason = 2, reason
+		f.result = []*apiv1.QueryChunk{{Columns: []*apiv1.ResultColumn{{Name: "i", Type: apiv1.Type_TYPE_INT8}}}, {End: &apiv1.QueryEnd{Tag: "SELECT 0"}}}
+		c := open(t, addr)
+		if rows, err := c.Query(t.Context(), "SELECT 1"); err != nil || rows.Next() || rows.Err() != nil {
+			t.Errorf("%s: a query without a session: %v", reason, err)
+		}
+		if err := c.Table("t").Add(t.Context(), 3, "a", "x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Flush(t.Context()); err != nil || f.get("t:a=x") != 3 {
+			t.Errorf("%s: once a session could be opened: %v, cells %v", reason, err, f.cells)
+		}
 	}
 }
 

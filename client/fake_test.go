@@ -32,7 +32,8 @@ type fake struct {
 	sessions  uint64
 	ttl       time.Duration // of sessions; 10 minutes if zero
 	kept      int
-	full      int // sessions that are refused for want of room before one is opened
+	refused   int    // sessions that are refused before one is opened
+	reason    string // why
 	streams   int
 	dead      map[uint64]bool
 	maxOpen   uint64     // largest seq − ack_up_to seen
@@ -76,9 +77,9 @@ func (f *fake) serve(t testing.TB) (addr string, stop func()) {
 func (f *fake) Open(context.Context, *apiv1.OpenSessionRequest) (*apiv1.OpenSessionResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.full > 0 {
-		f.full--
-		st, err := status.New(codes.ResourceExhausted, "no room").WithDetails(&errdetails.ErrorInfo{Reason: "DISK_FULL"})
+	if f.refused > 0 {
+		f.refused--
+		st, err := status.New(codes.ResourceExhausted, "no session").WithDetails(&errdetails.ErrorInfo{Reason: f.reason})
 		if err != nil {
 			return nil, err
 		}
