@@ -332,7 +332,7 @@ func init() {
 				return []any{"cardinality(", m.expr(pick(m.Generator, intsKind, textsKind)), ")"}
 			}, nil},
 			{"function of arrays", 1, call("array_position", intsKind, intKind), nil},
-			{"GROUPING", 6, func(m maker) []any {
+			{"GROUPING", 12, func(m maker) []any {
 				keys := []*node{n("", noKind, pick(m.Generator, m.s.grouping...).text)}
 				if m.oneIn(2) {
 					keys = append(keys, n("", noKind, pick(m.Generator, m.s.grouping...).text))

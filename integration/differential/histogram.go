@@ -31,8 +31,8 @@ func (h *Histogram) Count(production string) { h.uses[production]++ }
 
 // Add counts a statement whose answers were equal.
 func (h *Histogram) Add(s *Statement, quipu, postgres *Result) {
-	if quipu.Code == "" && postgres.Code != "" {
-		return // answered here alone, on purpose
+	if (quipu.Code == "") != (postgres.Code == "") {
+		return // answered on one side alone, on purpose
 	}
 	if quipu.Code != "" {
 		h.Refused++

@@ -563,6 +563,13 @@ func (m maker) windowOrder(total bool) *node {
 			keys = append(keys, n("", noKind, r.text, m.direction()))
 		}
 	}
+	if total && len(m.s.grouping) > 0 { // rows of different sets may have the same keys
+		names := make([]*node, len(m.s.grouping))
+		for i, r := range m.s.grouping {
+			names[i] = n("", noKind, r.text)
+		}
+		keys = append(keys, n("GROUPING", noKind, "GROUPING(", list(", ", names...), ")", m.direction()))
+	}
 	if total {
 		m.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	}
