@@ -72,8 +72,10 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
-// differencesMax is when a run gives up.
-const differencesMax = 25
+const (
+	differencesMax = 25          // is when a run gives up
+	shrinkMax      = time.Minute // is spent on making one statement smaller
+)
 
 // duel asks both sides.
 type duel struct {
@@ -112,21 +114,25 @@ func (d *duel) ask(s *differential.Statement, h *differential.Histogram) {
 	}
 	if quipu.Code == slow || postgres.Code == slow { // says nothing of the answer
 		h.Slow++
+		d.spoiled = s.Check != ""
 		return
 	}
 	small := s
 	if s.Check != "" {
 		d.spoiled = true
 	} else {
+		until := time.Now().Add(shrinkMax)
 		small = differential.Shrink(s, 300, func(c *differential.Statement) bool {
-			q, p, err := d.both(c)
-			return err != nil && q.Code != slow && p.Code != slow && kindOf(q, p) == kindOf(quipu, postgres)
+			if time.Now().After(until) {
+				return false
+			}
+			q, p, e := d.both(c)
+			if e == nil || q.Code == slow || p.Code == slow || kindOf(q, p) != kindOf(quipu, postgres) {
+				return false
+			}
+			err = e
+			return true
 		})
-		if _, _, again := d.both(small); again != nil {
-			err = again
-		} else { // it does not differ every time, and could not be made smaller
-			err = fmt.Errorf("once: %w", err)
-		}
 	}
 	d.found = append(d.found, small.SQL())
 	d.t.Errorf("%v\n%s\nparameters %q, sent as %d; it was\n%s", err, small.SQL(), small.Params, small.Mode, s.SQL())
@@ -222,7 +228,9 @@ func (s *side) result(sets []*pgconn.Result, err error) *differential.Result {
 	r := &differential.Result{}
 	if err != nil {
 		refused, ok := errors.AsType[*pgconn.PgError](err)
-		if ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			r.Code = slow
+		} else if ok {
 			r.Code, r.Text = refused.Code, refused.Message
 		} else {
 			r.Code, r.Text = "XX000", err.Error()
