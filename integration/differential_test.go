@@ -150,8 +150,11 @@ func (d *duel) both(s *differential.Statement) (quipu, postgres *differential.Re
 	return quipu, postgres, differential.Compare(&differential.Statement{Ordered: true}, d.quipu.simple(s.Check), d.postgres.simple(s.Check))
 }
 
-// slow is the SQLSTATE of a statement that took too long.
-const slow = "57014"
+// SQLSTATEs of statements that have no answer: one that took too long, as which all of them count, and one that a busy node could take no snapshot for.
+const (
+	slow        = "57014"
+	unavailable = "57P03"
+)
 
 // side is a connection to a server.
 type side struct {
@@ -228,7 +231,7 @@ func (s *side) result(sets []*pgconn.Result, err error) *differential.Result {
 	r := &differential.Result{}
 	if err != nil {
 		refused, ok := errors.AsType[*pgconn.PgError](err)
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) || ok && refused.Code == unavailable {
 			r.Code = slow
 		} else if ok {
 			r.Code, r.Text = refused.Code, refused.Message
