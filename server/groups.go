@@ -117,7 +117,8 @@ func (n *Node) openMember(g transport.Group) error {
 	return n.openShard(id, true)
 }
 
-// closeMember ends the replica of a shard and deletes it. The group must have gone on without this node.
+// closeMember ends the replica of a shard and deletes it. The group must have gone on without this node: a replica that is a group by itself
+// stays, though there is another one elsewhere, which nothing but a mistake with Recover brings about.
 func (n *Node) closeMember(g transport.Group) error {
 	if g == transport.Meta {
 		return errcode.New(errcode.NotSupported, "a node keeps its replica of the meta group")
@@ -128,6 +129,9 @@ func (n *Node) closeMember(g transport.Group) error {
 	s := n.local(id)
 	if s == nil {
 		return nil
+	}
+	if s.replica.Alone() {
+		return errcode.New(errcode.Conflict, "node %s is the only voter of shard %d, as its replica has it", n.id.Node, id)
 	}
 	n.groupsMu.Lock()
 	delete(n.shards, id)

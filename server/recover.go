@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,9 @@ func Remnants(dir string) (node string, all []Remnant, err error) {
 // recoverySkip is how many empty entries a recovered group gets. Indices of the log are names of tables, sessions and keys that are given once:
 // those of entries that are lost may be in use elsewhere, and must not be given again.
 const recoverySkip = 1 << 16
+
+// recoveryTerms bounds how many terms a recovered group skips.
+const recoveryTerms = 1 << 20
 
 // Recover makes a stopped node the only voter of groups that have lost their majority, so that it leads them when it is started. What the
 // group had acknowledged beyond the last entry here is lost. No other node may be recovered for the same group, and none of those left out may
@@ -200,7 +204,12 @@ func recoverGroup(dir string, id identity, g transport.Group) (err error) {
 		}
 	}
 	alone := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(id.Node), Address: raft.ServerAddress(id.Node)}}}
-	term := max(l.term, l.LastTerm)
+	// A term that nobody has had: what another replica has behind the last entry here, or was recovered itself by mistake, is known by its term
+	// to be something else.
+	term := max(l.term, l.LastTerm) + 1 + rand.Uint64N(recoveryTerms)
+	if err := l.log.SetUint64([]byte("CurrentTerm"), term); err != nil {
+		return err
+	}
 	entries := []*raft.Log{{Index: l.LastIndex + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(alone)}}
 	for i := range uint64(recoverySkip) {
 		entries = append(entries, &raft.Log{Index: l.LastIndex + 2 + i, Term: term, Type: raft.LogNoop})

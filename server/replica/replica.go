@@ -199,7 +199,7 @@ func (r *Replica) startRaft() error {
 	if r.link, err = newLink(r, r.o.Quiet); err != nil {
 		return err
 	}
-	if r.raft, err = raft.NewRaft(conf, &installs{Bridge: bridge, r: r}, r.raftlog, stable{r.raftlog}, snapshots, r.link); err != nil {
+	if r.raft, err = raft.NewRaft(conf, &installs{Bridge: bridge, r: r}, guarded{r.raftlog, r}, stable{r.raftlog}, snapshots, r.link); err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	r.link.raft.Store(r.raft)
