@@ -61,7 +61,7 @@ the first request takes that is made after the kill. The node is started again e
 	f.IntVar(&o.Kills, "kills", 10, "how often a leader is killed")
 	f.BoolVar(&o.Reads, "reads", false, "kill the leader of the meta group under strict reads")
 	flags := func() []string { return []string{"--failover", profile.String()} }
-	return ofNodes(c, 3, flags, func(ctx context.Context, cl *client.Client, own *children, _ func(string)) (bench.FailoverResult, error) {
+	return ofNodes(c, 3, func() error { return o.Check() }, flags, func(ctx context.Context, cl *client.Client, own *children, _ func(string)) (bench.FailoverResult, error) {
 		return o.Run(ctx, cl, own)
 	}, func(r bench.FailoverResult) string { return failoverText(profile, r) })
 }

@@ -10,10 +10,13 @@ import (
 )
 
 // ofNodes makes a benchmark of nodes that come and go: it starts so many as processes, with flags of serve (nil: none), has f measure and prints what it
-// gives, as JSON or as lines.
-func ofNodes[T any](c *cobra.Command, nodes int, flags func() []string, f func(context.Context, *client.Client, *children, func(string)) (T, error), lines func(T) string) *cobra.Command {
+// gives, as JSON or as lines. What check has against the settings is said before a node is started.
+func ofNodes[T any](c *cobra.Command, nodes int, check func() error, flags func() []string, f func(context.Context, *client.Client, *children, func(string)) (T, error), lines func(T) string) *cobra.Command {
 	c.Args = exactly(0, "no argument")
 	c.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := check(); err != nil {
+			return &usageError{err}
+		}
 		var more []string
 		if flags != nil {
 			more = flags()
@@ -58,7 +61,7 @@ measured begins with that start and ends when the new node votes in every group.
   quipu bench catchup --cells 1000000`,
 	}
 	c.Flags().IntVar(&o.Cells, "cells", 10_000_000, "distinct cells")
-	return ofNodes(c, 3, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.CatchupResult, error) {
+	return ofNodes(c, 3, func() error { return o.Check() }, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.CatchupResult, error) {
 		return o.Run(ctx, cl, own, say)
 	}, func(r bench.CatchupResult) string {
 		return fmt.Sprintf("%d cells, counted in %.1f s\nan empty node: served after %.1f s, first replica of a shard voted after %.1f s, all replicas caught up after %.1f s\n",
@@ -80,7 +83,7 @@ one, and none leads two groups more than one that could lead one of them. Then i
 	f.IntVar(&o.Cells, "cells", 20_000, "distinct cells")
 	f.Float64Var(&o.Rate, "rate", 100_000, "observations a second that are counted meanwhile")
 	f.Uint64Var(&o.Seed, "seed", 7, "seed of the draws")
-	return ofNodes(c, 3, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.GrowthResult, error) {
+	return ofNodes(c, 3, func() error { return o.Check() }, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.GrowthResult, error) {
 		return o.Run(ctx, cl, own, say)
 	}, func(r bench.GrowthResult) string {
 		return fmt.Sprintf("replicas spread after %.1f s, leaders after %.1f s\n%d observations counted, %d cells differ from the books\n%d strict reads of all shards, %d failed, the slowest took %.0f ms\n",
@@ -102,7 +105,7 @@ the same is asked again, and they come back: so many pairs of slices. Somebody g
 	f.DurationVar(&o.Slice, "slice", 0, "how long each kind of read is measured (default 2s)")
 	f.IntVar(&o.Readers, "readers", 8, "readers that ask one after the other")
 	f.Float64Var(&o.Needing, "needing", 10, "strict reads a second of all shards meanwhile")
-	return ofNodes(c, 5, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.OutageResult, error) {
+	return ofNodes(c, 5, func() error { return o.Check() }, nil, func(ctx context.Context, cl *client.Client, own *children, say func(string)) (bench.OutageResult, error) {
 		return o.Run(ctx, cl, own, say)
 	}, func(r bench.OutageResult) string {
 		return fmt.Sprintf("strict reads that do not need the lost shard, median of %d pairs: %.1f %% of their rate for one shard, %.1f %% for two\n",

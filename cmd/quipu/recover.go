@@ -23,7 +23,8 @@ func recoverCommand() *cobra.Command {
 replica is the one whose last entry has the greatest term, and of those the greatest index; equal ones are equally good.
 
 With --group (meta, shard/0, …, or all), make this node the only voter of the group: it leads it when it is started, and gives it to other
-nodes as they join. Recover each group at one node only, the one with the newest replica, and meta first.
+nodes as they join. Recover each group at one node only, the one with the newest replica, and meta first. The command cannot see the other
+nodes: after a mistake one of them stops when it is started, and says what to do.
 
 It is for a majority of disks that are gone for good. What the group acknowledged and this replica does not have is lost: writes of the last
 moment before the failure, or more if this node was cut off or lagged then. A node that is left out of a recovery must never be started

@@ -31,9 +31,20 @@ type CatchupResult struct {
 	CaughtUp float64 `json:"caught_up_s"`   // until all were, and every group had its voters again
 }
 
+// Check says what cannot be measured so.
+func (o Catchup) Check() error {
+	if o.Cells < 0 {
+		return fmt.Errorf("%d cells: no fewer than none can be counted", o.Cells)
+	}
+	return nil
+}
+
 // Run loads the cells into a cluster, has a node lose its disk and come back as another one, and waits until it has all replicas of the lost
 // one, as voters: a learner becomes one when it has caught up.
 func (o Catchup) Run(ctx context.Context, c *client.Client, disks Disks, say func(string)) (r CatchupResult, err error) {
+	if err := o.Check(); err != nil {
+		return r, err
+	}
 	if o.Cells == 0 {
 		o.Cells = 10_000_000
 	}

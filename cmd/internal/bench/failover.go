@@ -34,10 +34,21 @@ type FailoverResult struct {
 	Lost    int64     `json:"lost_or_doubled"` // of what was acknowledged; counted at the end
 }
 
+// Check says what cannot be measured so.
+func (o Failover) Check() error {
+	if o.Kills < 1 {
+		return fmt.Errorf("%d kills: at least one is needed", o.Kills)
+	}
+	return nil
+}
+
 // Run kills and measures. The writer has one request in flight at a time, so that the one that the kill interrupts is over before the one
 // that is measured begins.
 func (o Failover) Run(ctx context.Context, c *client.Client, nodes Nodes) (FailoverResult, error) {
 	r := FailoverResult{What: "writes after a kill of their shard's leader"}
+	if err := o.Check(); err != nil {
+		return r, err
+	}
 	request := o.write
 	if o.Reads {
 		r.What, request = "strict reads of all shards after a kill of the meta group's leader", o.read

@@ -38,6 +38,14 @@ type GrowthResult struct {
 	WorstMs  float64 `json:"slowest_read_ms"`
 }
 
+// Check says what cannot be measured so.
+func (o Growth) Check() error {
+	if o.Nodes < 0 || o.Cells < 0 || o.Rate < 0 || o.After < 0 {
+		return fmt.Errorf("%d nodes, %d cells, %g observations a second, %v: none may be negative", o.Nodes, o.Cells, o.Rate, o.After)
+	}
+	return nil
+}
+
 func (o *Growth) complete() {
 	if o.Nodes == 0 {
 		o.Nodes = 3
@@ -55,12 +63,15 @@ func (o *Growth) complete() {
 
 // Run adds the nodes while it counts and reads, waits until replicas and leaders are spread, and compares every cell with its books.
 func (o Growth) Run(ctx context.Context, c *client.Client, nodes Joining, say func(string)) (r GrowthResult, err error) {
+	if err := o.Check(); err != nil {
+		return r, err
+	}
 	o.complete()
 	m, err := c.Map(ctx)
 	if err != nil {
 		return r, err
 	}
-	l := &load{c: c, box: workload.NewBox(o.Cells, 2), counts: make([]int64, o.Cells)}
+	l := newLoad(c, o.Cells)
 	if _, err := c.Exec(ctx, "CREATE TABLE grown (d0 text, d1 text)"); err != nil {
 		return r, err
 	}
@@ -162,6 +173,10 @@ type load struct {
 
 	reads, failed int // read owns these
 	worst         time.Duration
+}
+
+func newLoad(c *client.Client, cells int) *load {
+	return &load{c: c, box: workload.NewBox(cells, 2), counts: make([]int64, cells)}
 }
 
 // write counts at a rate until ctx ends, and then waits for what is on its way.

@@ -37,10 +37,21 @@ type OutageResult struct {
 	Two     float64  `json:"two_shards_ratio"`
 }
 
+// Check says what cannot be measured so.
+func (o Outage) Check() error {
+	if o.Pairs < 0 || o.Slice < 0 || o.Readers < 0 || o.Needing < 0 {
+		return fmt.Errorf("%d pairs of slices of %v, %d readers, %g reads a second of all shards: none may be negative", o.Pairs, o.Slice, o.Readers, o.Needing)
+	}
+	return nil
+}
+
 // Run measures strict reads of some shards, has another shard lose its quorum by the death of two nodes, measures again, and brings the nodes
 // back. The cluster must have so many nodes that the other groups keep theirs: five for four shards. Readers ask for what lies on one
 // shard and for what lies on two, of those that are not to be lost; somebody goes on to ask for all.
 func (o Outage) Run(ctx context.Context, c *client.Client, nodes Nodes, say func(string)) (r OutageResult, err error) {
+	if err := o.Check(); err != nil {
+		return r, err
+	}
 	o.complete()
 	places, err := o.places(ctx, c)
 	if err != nil {
