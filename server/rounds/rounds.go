@@ -30,7 +30,8 @@ import (
 type Options struct {
 	// Term is the meta term in which this node may number rounds.
 	Term func() (uint64, error)
-	// Leader finds who speaks for a shard now, in words for users if nobody does. It is asked at the beginning of a round.
+	// Leader finds who speaks for a shard now, in words for users if nobody does. It is asked at the beginning of a round, for several shards
+	// at once, and may take its time: no gate is closed yet.
 	Leader func(schema.ShardID) (Participant, error)
 	// Left is told of a shard that has left a round, and why; nil if nobody wants to know.
 	Left func(schema.ShardID, error)
@@ -203,9 +204,7 @@ func (s *Sequencer) run(ctx context.Context, number uint64, reads []*read) {
 		s.end(reads, reads, err)
 		return
 	}
-	// A caller whose context ends must not take the round of the others with it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replica.HoldMax)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // a caller whose context ends must not take the round of the others with it
 	s.end(reads, s.round(ctx, replica.Round{MetaTerm: term, Number: number}, reads), nil)
 }
 
@@ -213,6 +212,9 @@ func (s *Sequencer) run(ctx context.Context, number uint64, reads []*read) {
 func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*read) (left []*read) {
 	h := &holds{s: s, round: round, who: map[schema.ShardID]Participant{}, holds: map[schema.ShardID]Hold{},
 		snapshots: map[schema.ShardID]*counted{}, failed: map[schema.ShardID]error{}}
+	h.find(reads)
+	ctx, cancel := context.WithTimeout(ctx, replica.HoldMax) // from here on gates may be closed
+	defer cancel()
 	began := time.Now()
 	h.prepare(ctx, reads)
 	prepared := time.Now()
@@ -333,21 +335,35 @@ func (h *holds) fail(id schema.ShardID, err error) {
 	}
 }
 
-// prepare closes the gate of every shard that some read needs.
-func (h *holds) prepare(ctx context.Context, reads []*read) {
+// find finds the leader of every shard, side by side: it may have to be asked for, and after a fault those of all shards may.
+func (h *holds) find(reads []*read) {
+	ids := map[schema.ShardID]bool{}
 	for _, r := range reads {
-		for _, id := range r.shards {
-			if _, asked := h.who[id]; asked || h.failed[id] != nil {
-				continue
-			}
+		mark(ids, r.shards)
+	}
+	type found struct {
+		id  schema.ShardID
+		p   Participant
+		err error
+	}
+	answers := make(chan found, len(ids))
+	for id := range ids {
+		go func() {
 			p, err := h.s.o.Leader(id)
-			if err != nil {
-				h.fail(id, err)
-				continue
-			}
-			h.who[id] = p
+			answers <- found{id, p, err}
+		}()
+	}
+	for range ids {
+		if a := <-answers; a.err != nil {
+			h.fail(a.id, a.err)
+		} else {
+			h.who[a.id] = a.p
 		}
 	}
+}
+
+// prepare closes the gate of every shard that some read needs.
+func (h *holds) prepare(ctx context.Context, reads []*read) {
 	h.ask(ctx, h.s.o.Silence, h.needed(reads), func(ctx context.Context, p Participant, ids []schema.ShardID) func() {
 		answers := p.Prepare(ctx, h.round, ids)
 		return func() {

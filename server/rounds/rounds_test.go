@@ -195,6 +195,29 @@ func TestRoundCutsEveryShard(t *testing.T) {
 	c.clean()
 }
 
+// After a fault nobody may know who leads, and whoever is asked may answer late. A round in which finding out ate the time of its holds would
+// fail everywhere, and leave as little known to the next one.
+func TestFindingLeadersTakesNothingFromARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 4)
+		known := c.s.o.Leader
+		c.s.o.Leader = func(id schema.ShardID) (Participant, error) {
+			time.Sleep(replica.HoldMax / 2)
+			return known(id)
+		}
+		began := time.Now()
+		cut, err := c.s.Take(t.Context(), []schema.ShardID{0, 1, 2, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > replica.HoldMax/2 {
+			t.Errorf("the leaders were found in %v, one after the other", took)
+		}
+		cut.Release()
+		c.clean()
+	})
+}
+
 func TestOneShardNeedsNoRound(t *testing.T) {
 	c := newCluster(t, 2)
 	cut, err := c.s.Take(t.Context(), []schema.ShardID{1, 1})
