@@ -42,6 +42,6 @@ peers: ## compare with PostgreSQL, Redis, R and SciPy where they are installed
 soak: ## the fault tests in their long form, and over planted bugs (root for the power cut)
 	QUIPU_FAULTS=60m go test -count=1 -timeout 120m -run 'TestFaults$$' -v ./integration
 	QUIPU_SOAK=1 go test -count=1 -timeout 120m -run 'Killed|PowerCut|Restart|Budget|Planted|Rolling|LostDisk|QuorumLoss|Soak|Acknowledgement|Durably' -v ./integration/... ./storage
-	QUIPU_SOAK=1 go test -count=1 -timeout 180m -run 'TestSimulation$$|ManyNodes|PlantedBugs' -v ./server
+	QUIPU_SOAK=1 go test -count=1 -timeout 180m -run 'TestSimulation$$|ManyNodes|PlantedBugs|WrongNode' -v ./server
 
 .PHONY: help build demo test race lint generate generated fuzz bench peers soak

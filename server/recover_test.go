@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +22,6 @@ type lostMajority struct {
 	gone     map[string]string // id by name
 	shared   string            // the shard that both have
 	rows     string            // that were acknowledged
-	oldID    string
 	halts    chan string
 }
 
@@ -55,7 +55,6 @@ func loseMajority(t *testing.T) *lostMajority {
 			c.old = name
 		}
 	}
-	c.oldID = c.nodes[c.old].id.Node
 	c.shared = transport.Shard(c.nodes[c.old].held()[0].id).String()
 	createTable(t, c.nodes["a"])
 	const insert = "INSERT INTO admissions (dept, gender) VALUES ('0', 'm'), ('1', 'f'), ('2', 'm'), ('3', 'm'), ('4', 'f'), ('5', 'f'), ('6', 'm'), ('7', 'f')"
@@ -178,6 +177,9 @@ func TestTwoOfFiveAreRecovered(t *testing.T) {
 func TestRecoveredAtTheWrongNode(t *testing.T) {
 	for _, both := range []bool{false, true} {
 		t.Run(fmt.Sprintf("both=%v", both), func(t *testing.T) {
+			if both && os.Getenv("QUIPU_SOAK") == "" {
+				t.Skip("two leaders that contradict each other send 131,072 entries to and fro: part of `make soak`")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				c := loseMajority(t)
 				defer c.stopAll()
@@ -202,12 +204,18 @@ func TestRecoveredAtTheWrongNode(t *testing.T) {
 				}
 				c.kill(c.new)
 				c.kill(c.old)
-				c.gone[c.old] = c.oldID
 				c.recover(c.new, "meta", "shard/0", "shard/1")
 				if _, err := c.startAt(c.new); err != nil {
 					t.Fatal(err)
 				}
-				c.grow("f", "g", "h")
+				c.wait("the node that has all leads all", func() bool {
+					return !slices.ContainsFunc(c.groups(), func(g transport.Group) bool { return c.leader(g) == nil })
+				})
+				c.wait("everything is there", func() bool {
+					got, err := readAt(t.Context(), c.nodes[c.new], sumOfAll)
+					return err == nil && fmt.Sprintf("[%d]", got.value) == c.rows
+				})
+				c.sql(c.new, "SELECT count(*) FROM later")
 			})
 		})
 	}
