@@ -3,8 +3,10 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +94,163 @@ func TestQuorumLossIsRecovered(t *testing.T) {
 		t.Errorf("%d batches were refused or are of unknown outcome", w.lost.Load())
 	}
 	if out, err := last.run("cluster", "hash", "--format", "csv"); err != nil || strings.Count(out, ",3,") != 3 || strings.Count(out, ",yes,") != 3 {
+		t.Errorf("quipu cluster hash: %v\n%s", err, out)
+	}
+}
+
+// Two nodes of five are left. Each group is recovered at the one whose listing has the newest replica, and the other one is started as it is.
+func TestQuorumLossOfFiveIsRecovered(t *testing.T) {
+	t.Parallel() // it waits for replicas to come
+	c := startCluster(t, 5, "--shards", "2")
+	asked := c.nodes[0].open()
+	c.until("replicas are spread and the meta group has five voters", func(ctx context.Context) bool {
+		m, err := asked.Map(ctx)
+		if err != nil || len(m.Groups) != 3 {
+			return false
+		}
+		on := map[string]bool{}
+		for _, g := range m.Groups {
+			want := 3
+			if g.Group == "meta" {
+				want = 5
+			} else {
+				for _, id := range g.Voters {
+					on[id] = true
+				}
+			}
+			if len(g.Voters) != want || len(g.Learners) > 0 || g.Leader == "" {
+				return false
+			}
+		}
+		return len(on) == 5
+	})
+	if _, err := asked.Exec(t.Context(), "CREATE TABLE seen (writer text, cell text)"); err != nil {
+		t.Fatal(err)
+	}
+	m, err := asked.Map(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that stays has a replica of each shard; the other one ends before the last writes and has the older replica of all that it has.
+	shards := map[string][]string{} // by node
+	for _, g := range m.Groups {
+		if g.Group != "meta" {
+			for _, id := range g.Voters {
+				shards[id] = append(shards[id], g.Group)
+			}
+		}
+	}
+	var newer, older *node
+	for _, n := range c.nodes {
+		switch id := id(t, n.open()); {
+		case len(shards[id]) == 2:
+			newer = n
+		case n != c.nodes[0]:
+			older = n
+		}
+	}
+	olderID, at := id(t, older.open()), map[*node]*client.Client{}
+	for _, n := range c.nodes {
+		at[n] = n.open() // opening one changes the meta group
+	}
+	w := &writer{name: "w", ledger: map[string]int64{}}
+	w.c = newer.open(client.WithHooks(w.hooks()))
+	write := func() {
+		t.Helper()
+		for i := range 300 {
+			cell := fmt.Sprint("c", i%50)
+			if err := w.c.Table("seen").Add(t.Context(), 1, "writer", w.name, "cell", cell); err != nil {
+				t.Fatal(err)
+			}
+			w.ledger["w/"+cell]++
+		}
+		if err := w.c.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	older.kill()
+	write()
+	if _, err := at[newer].Exec(t.Context(), "CREATE TABLE later (x text)"); err != nil { // what the older one does not have of the meta group
+		t.Fatal(err)
+	}
+	c.until("the one that stays has all", func(ctx context.Context) bool { // nothing is written any more
+		most, has := map[string]uint64{}, map[string]uint64{}
+		for _, n := range c.nodes {
+			if n == older {
+				continue
+			}
+			_, replicas, err := at[n].Hash(ctx)
+			if err != nil {
+				return false
+			}
+			for _, r := range replicas {
+				most[r.Group] = max(most[r.Group], r.Index)
+				if n == newer {
+					has[r.Group] = r.Index
+				}
+			}
+		}
+		return maps.Equal(has, most)
+	})
+	var gone []string
+	for _, n := range c.nodes {
+		if n != newer && n != older {
+			gone = append(gone, id(t, at[n]))
+		}
+	}
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	for _, n := range c.nodes {
+		if n != newer && n != older {
+			if err := os.RemoveAll(n.dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	last := func(n *node) map[string][2]int {
+		out := map[string][2]int{}
+		for line := range strings.Lines(recovery(t, n, 0)) {
+			var term, index int
+			if f := strings.Split(line, ","); f[0] != "group" {
+				if _, err := fmt.Sscan(f[1]+" "+f[2], &term, &index); err != nil {
+					t.Fatalf("%v in %s", err, line)
+				}
+				out[f[0]] = [2]int{term, index}
+			}
+		}
+		return out
+	}
+	have, left := last(newer), last(older)
+	if len(have) != 3 || len(left) != 2 {
+		t.Fatalf("quipu recover lists %v and %v", have, left)
+	}
+	for group, at := range left {
+		if best := have[group]; best[0] < at[0] || best[0] == at[0] && best[1] <= at[1] {
+			t.Errorf("%s: the one that stayed to the end has %v, the other one %v", group, best, at)
+		}
+	}
+	recovery(t, newer, 0, "--group", "all", "--yes")
+	newer.start()
+	older.start() // as it is: what it has of the groups follows
+	asked = newer.open()
+	for _, id := range gone {
+		c.until("a lost node is removed", func(ctx context.Context) bool { return asked.SetNode(ctx, id, "removed") == nil })
+	}
+	third := startNode(t, t.TempDir(), "--peer-addr", freeAddr(t), "--join", c.peers[slices.Index(c.nodes, newer)], "--log-level", "info")
+	c.untilVoters(asked, 3)
+	write()
+	for _, n := range []*node{newer, older, third} {
+		compare(counts(t, n.open(), "seen", "writer,cell"), w.ledger).check(t)
+	}
+	for _, n := range []*node{newer, older, third} {
+		query(t, n.open(), "SELECT count(*) FROM later")
+	}
+	if id(t, older.open()) != olderID || w.lost.Load() > 0 {
+		t.Errorf("%d batches were refused or are of unknown outcome", w.lost.Load())
+	}
+	if out, err := newer.run("cluster", "hash", "--format", "csv"); err != nil || strings.Count(out, ",3,") != 3 || strings.Count(out, ",yes,") != 3 {
 		t.Errorf("quipu cluster hash: %v\n%s", err, out)
 	}
 }
