@@ -26,7 +26,7 @@ func TestRemovedNodeIsLetGoOf(t *testing.T) {
 			}
 			return names
 		}
-		stop := c.reading(2*time.Second, names)
+		stop := c.reading(2*time.Second, false, names)
 		stopped := c.writing(names)
 		if err := c.nodes["b"].SetNodeState(t.Context(), removed, "draining"); err != nil {
 			t.Fatal(err)
