@@ -425,6 +425,9 @@ func (g *Generator) grouped(s *scope, r relation, where *node, want need) (*node
 // setKey is a key for grouping sets. It reads a column: PostgreSQL 15 takes a constant for itself also where the set does not have it.
 func (g *Generator) setKey(s *scope) ref {
 	r := pick(g, s.refs...)
+	for s.refs[len(s.refs)-1].text != r.text && !strings.Contains(r.text, ".") && strings.Contains(s.refs[len(s.refs)-1].text, ".") { // merged by USING: one key with a side's column there
+		r = pick(g, s.refs...)
+	}
 	if g.oneIn(4) {
 		switch r.kind {
 		case intKind:
