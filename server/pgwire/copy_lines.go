@@ -94,7 +94,7 @@ func (l *lines) read(data []byte, last bool) (taken int, err error) {
 // look counts known lines up to the first that is not, and has that one read.
 func (l *lines) look(data []byte, last bool) (taken int, err error) {
 	b := l.b
-	for !b.full() {
+	for !b.full() && taken < len(data) {
 		n := l.extent(data[taken:])
 		text := data[taken : taken+n]
 		hash := l.known.hash(text)
