@@ -90,7 +90,7 @@ func TestDurableSessionOutlivesACut(t *testing.T) {
 		}
 		want[name]++
 	}
-	p.setCut(1)
+	p.silence()
 	for name, c := range writers {
 		if err := c.Table("cut").Add(t.Context(), 10, "writer", name); err != nil {
 			t.Fatal(err)
@@ -101,7 +101,6 @@ func TestDurableSessionOutlivesACut(t *testing.T) {
 		wait(t.Context(), 10*time.Millisecond)
 	}
 	p.block(true)
-	p.setCut(0)
 	n.pass(15 * time.Minute)
 	p.block(false)
 
@@ -140,7 +139,7 @@ func TestSessionsAreOfOneProcess(t *testing.T) {
 		return client.Batch{Key: key, Rows: []client.Observation{{Count: 3, Pairs: []string{"kind", kind}, Time: made}}}
 	}
 	dies := dial(t, p.addr(), client.WithDurableSession())
-	p.setCut(1)
+	p.silence()
 	dead, die := context.WithCancel(t.Context())
 	defer die()
 	done := make(chan error, 2)

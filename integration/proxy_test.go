@@ -19,6 +19,7 @@ type proxy struct {
 	rand  *rand.Rand
 	conns map[net.Conn]struct{}
 	cuts  int
+	mute  bool // replies get lost, and connections stay
 	shut  bool // nothing gets through
 	wg    sync.WaitGroup
 }
@@ -65,10 +66,26 @@ func (p *proxy) replies(c, s net.Conn) {
 		if err != nil || p.fate() {
 			return
 		}
+		if p.silent() {
+			continue
+		}
 		if _, err := c.Write(buf[:n]); err != nil {
 			return
 		}
 	}
+}
+
+func (p *proxy) silent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mute
+}
+
+// silence has requests arrive over the connections that there are, and loses what is answered, until block ends them.
+func (p *proxy) silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = true
 }
 
 // fate draws whether the present reply is lost.
@@ -100,7 +117,7 @@ func (p *proxy) setCut(cut float64) {
 func (p *proxy) block(shut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.shut = shut
+	p.shut, p.mute = shut, false
 	for c := range p.conns {
 		c.Close()
 	}
