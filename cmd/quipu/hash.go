@@ -22,13 +22,11 @@ replicas are seldom asked at one index: the question is put again until they wer
 		RunE: withClient(func(cmd *cobra.Command, cl *client.Client, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), patience)
 			defer cancel()
-			m, err := cl.Map(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m = withoutRemoved(m)
+			nodes := &nodeClients{cmd: cmd, open: map[string]*client.Client{}}
+			defer nodes.close(context.WithoutCancel(ctx))
 			s := samples{}
-			if err := s.gather(ctx, cmd, m); err != nil {
+			m, err := s.gather(ctx, cl.Map, nodes.hash)
+			if err != nil {
 				return err
 			}
 			rows, differ := s.rows(m)
@@ -62,41 +60,59 @@ func withoutRemoved(m client.ClusterMap) client.ClusterMap {
 // samples are the digests of each group, by log index and node.
 type samples map[string]map[uint64]map[string][32]byte
 
-// gather asks all nodes again and again until every group can be judged, or ctx ends. A node that does not answer at all is an error.
-func (s samples) gather(ctx context.Context, cmd *cobra.Command, m client.ClusterMap) error {
-	var nodes []*client.Client
-	defer func() {
-		for _, n := range nodes {
-			n.Close(context.WithoutCancel(ctx)) //nolint: it has counted nothing
+// gather asks all nodes again and again until every group can be judged, or ctx ends, and gives the map to judge by. Who is a member is looked up
+// each time: a replica may be on its way from one node to another. A node that does not answer at all is an error.
+func (s samples) gather(ctx context.Context, look func(context.Context) (client.ClusterMap, error),
+	hash func(context.Context, client.NodeInfo) (string, []client.ReplicaHash, error)) (m client.ClusterMap, err error) {
+	for first := true; ; first = false {
+		switch now, err := look(ctx); {
+		case err == nil:
+			m = withoutRemoved(now)
+		case first:
+			return m, err
 		}
-	}()
-	credentials, err := credentialsOf(cmd)
-	if err != nil {
-		return err
-	}
-	for _, info := range m.Nodes {
-		n, err := client.Open(ctx, info.APIAddr, credentials...)
-		if err != nil {
-			return fmt.Errorf("node %s at %s cannot be asked: %w", info.ID, info.APIAddr, err)
-		}
-		nodes = append(nodes, n)
-	}
-	for {
-		for _, n := range nodes {
-			node, replicas, err := n.Hash(ctx)
+		for _, info := range m.Nodes {
+			node, replicas, err := hash(ctx, info)
 			if err != nil && ctx.Err() == nil {
-				return err
+				return m, err
 			}
 			s.add(node, replicas)
 		}
 		if !slices.ContainsFunc(m.Groups, func(g client.GroupInfo) bool { at, _ := s.common(g); return at == 0 }) {
-			return nil
+			return m, nil
 		}
 		select {
 		case <-time.After(pollEvery):
 		case <-ctx.Done():
-			return nil
+			return m, nil
 		}
+	}
+}
+
+// nodeClients are clients of single nodes, opened when they are needed.
+type nodeClients struct {
+	cmd  *cobra.Command
+	open map[string]*client.Client // by node
+}
+
+func (n *nodeClients) hash(ctx context.Context, info client.NodeInfo) (string, []client.ReplicaHash, error) {
+	if n.open[info.ID] == nil {
+		credentials, err := credentialsOf(n.cmd)
+		if err != nil {
+			return "", nil, err
+		}
+		c, err := client.Open(ctx, info.APIAddr, credentials...)
+		if err != nil {
+			return "", nil, fmt.Errorf("node %s at %s cannot be asked: %w", info.ID, info.APIAddr, err)
+		}
+		n.open[info.ID] = c
+	}
+	return n.open[info.ID].Hash(ctx)
+}
+
+func (n *nodeClients) close(ctx context.Context) {
+	for _, c := range n.open {
+		c.Close(ctx) //nolint: it has counted nothing
 	}
 }
 

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/quipudb/quipu/client"
 )
@@ -26,6 +29,34 @@ func TestReplicasAreComparedAtOneIndex(t *testing.T) {
 	if rows[0][2] != int64(5) {
 		t.Errorf("compared at %v, want 5", rows[0][2])
 	}
+}
+
+// A replica that moves while the nodes are asked is not waited for where it was.
+func TestReplicaOnTheMoveIsCompared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := []string{"a", "b", "c"}
+		look := func(context.Context) (client.ClusterMap, error) {
+			m := client.ClusterMap{Groups: []client.GroupInfo{{Group: "shard/0", Voters: members}}}
+			for _, id := range []string{"a", "b", "c"} {
+				m.Nodes = append(m.Nodes, client.NodeInfo{ID: id, State: "active"})
+			}
+			members = []string{"a", "b"}
+			return m, nil
+		}
+		hash := func(_ context.Context, info client.NodeInfo) (string, []client.ReplicaHash, error) {
+			if info.ID == "c" {
+				return "c", nil, nil
+			}
+			return info.ID, []client.ReplicaHash{{Group: "shard/0", Index: 7}}, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		s := samples{}
+		m, err := s.gather(ctx, look, hash)
+		if rows, differ := s.rows(m); err != nil || differ != nil || rows[0][3] != "yes" {
+			t.Errorf("%v, %v, %v", rows, err, differ)
+		}
+	})
 }
 
 // A removed node is not waited for, though it is a member of a group until the controller has struck it out.
