@@ -159,7 +159,7 @@ func passes(err error) bool {
 	if !ok {
 		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	}
-	return e.Retryable || slices.Contains([]string{"UNAVAILABLE", "NOT_LEADER", "TIMEOUT", "CLOSING", "BUSY", "CANCELED", "SNAPSHOT_TOO_OLD", "DISK_FULL", "DEADLINE_EXCEEDED"}, e.Code)
+	return e.Retryable || slices.Contains([]string{"UNAVAILABLE", "NOT_LEADER", "TIMEOUT", "CLOSING", "BUSY", "CANCELED", "SNAPSHOT_TOO_OLD", "SCHEMA_CHANGED", "DISK_FULL", "DEADLINE_EXCEEDED"}, e.Code)
 }
 
 // write is one writer: an add after the other, until ctx ends. One that loses patience does not know what became of its add, and another takes
