@@ -80,7 +80,7 @@ func (c *controller) look(ctx context.Context) (changed bool) {
 		c.n.cfg.Logger.Info("placement", "group", transport.Group(a.Group).String(), "action", a.Kind.String(), "node", a.Node, "why", a.Why)
 		if err := c.n.change(ctx, a); err != nil && ctx.Err() == nil {
 			changed = false
-			c.failed[replicaKey{a.Node, a.Group}] = c.n.cfg.Now()
+			c.failed[replicaKey{a.Node, a.Group}] = time.Now()
 			c.n.cfg.Logger.Warn("placement failed", "group", transport.Group(a.Group).String(), "action", a.Kind.String(), "node", a.Node, "err", err)
 		}
 	}
@@ -107,7 +107,7 @@ func (c *controller) ask(ctx context.Context, nodes []*command.Node) {
 		})
 	}
 	wg.Wait()
-	now := c.n.cfg.Now()
+	now := time.Now()
 	silent := c.silentMax()
 	for i, node := range nodes {
 		h := c.nodes[node.ID]
@@ -135,7 +135,7 @@ func (c *controller) silentMax() time.Duration {
 // state is what the reports say, as placement wants it. A node that joined after they were asked for counts as heard just now: left out, it
 // would be taken for gone.
 func (c *controller) state() placement.State {
-	v, now := c.n.machine.View(), c.n.cfg.Now()
+	v, now := c.n.machine.View(), time.Now()
 	var s placement.State
 	for _, node := range v.Nodes() {
 		h := c.nodes[node.ID]
@@ -174,7 +174,7 @@ func (c *controller) group(g transport.Group) placement.Group {
 		}
 		out.Replicas = append(out.Replicas, placement.Replica{Node: m.Node, Role: role(m.Voter), CaughtUp: c.caughtUp(m.Node, g, r)})
 	}
-	now := c.n.cfg.Now()
+	now := time.Now()
 	for k, at := range c.failed {
 		switch {
 		case now.Sub(at) > failedFor:
@@ -282,7 +282,7 @@ func (c *controller) unstick(ctx context.Context, s placement.State) {
 
 // tidy ends replicas that their groups have gone on without, and opens again those of learners that have none.
 func (c *controller) tidy(ctx context.Context, s placement.State) {
-	strays, now := map[replicaKey]time.Time{}, c.n.cfg.Now()
+	strays, now := map[replicaKey]time.Time{}, time.Now()
 	for _, g := range s.Groups {
 		if g.Leader == "" || g.ID == uint32(transport.Meta) {
 			continue

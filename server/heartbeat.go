@@ -140,7 +140,7 @@ func (n *Node) hear(m *peerv1.HeartbeatRequest) (*peerv1.HeartbeatResponse, erro
 	if _, err := n.meta.Leading(); err != nil {
 		return nil, err
 	}
-	p, now := n.pulse, n.cfg.Now()
+	p, now := n.pulse, time.Now()
 	v := n.machine.View()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +171,7 @@ func (n *Node) learn(r *peerv1.HeartbeatResponse) {
 	for _, h := range r.Nodes {
 		b := h.GetBeat()
 		to := health{load: Load{CPU: b.GetCpu(), MemoryFree: b.GetMemoryFree()}, rtt: time.Duration(b.GetRttUs()) * time.Microsecond,
-			entries: map[transport.Group]uint64{}, at: n.cfg.Now().Add(-time.Duration(h.AgeMs) * time.Millisecond)}
+			entries: map[transport.Group]uint64{}, at: time.Now().Add(-time.Duration(h.AgeMs) * time.Millisecond)}
 		for _, g := range b.GetGroups() {
 			to.entries[transport.Group(g.Group)] = g.Entries
 		}

@@ -214,7 +214,7 @@ func (n *Node) replicasOf(id schema.ShardID) []command.Replica {
 
 // choose picks the replica that is to serve a shard, by weight, or "" if no node has been heard of lately.
 func (n *Node) choose(id schema.ShardID) string {
-	weights, others, now := map[string]float64{}, *n.pulse.others.Load(), n.cfg.Now()
+	weights, others, now := map[string]float64{}, *n.pulse.others.Load(), time.Now()
 	for _, r := range n.replicasOf(id) {
 		if h, ok := others[r.Node]; ok && now.Sub(h.at) < silentFrom && !n.picker.lags(id, r.Node) {
 			weights[r.Node] = h.weight()

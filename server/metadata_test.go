@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,6 +231,23 @@ func TestOneWrongClockExpiresNothing(t *testing.T) {
 		if d := time.Since(began); d > 55*time.Second {
 			t.Fatalf("the test took %v", d)
 		}
+	})
+}
+
+// Clocks that go an hour ahead and back again make nobody wait for an hour until a node counts as steady.
+func TestClockThatWasAheadHoldsUpNoMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		c := newClusterAt(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, "a", "b", "c", "d")
+		defer c.stopAll()
+		c.wait("every node has replicas", func() bool { return c.holders("a", "b", "c", "d") == 4 })
+		ahead.Store(int64(time.Hour))
+		time.Sleep(10 * time.Second)
+		ahead.Store(0)
+		if err := c.nodes["b"].SetNodeState(t.Context(), c.nodes["a"].id.Node, "draining"); err != nil {
+			t.Fatal(err)
+		}
+		c.wait("a has neither shards nor leaders", func() bool { return c.holders("a") == 0 && c.leader(transport.Meta) != c.nodes["a"] })
 	})
 }
 

@@ -73,7 +73,7 @@ func (s samples) gather(ctx context.Context, look func(context.Context) (client.
 		}
 		for _, info := range m.Nodes {
 			node, replicas, err := hash(ctx, info)
-			if err != nil && ctx.Err() == nil {
+			if err != nil && (first || ctx.Err() == nil) {
 				return m, err
 			}
 			s.add(node, replicas)

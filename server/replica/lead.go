@@ -64,7 +64,8 @@ func (r *Replica) watchLeadership() {
 // and the first writes after a long silence must not look as if they came from the future.
 func (r *Replica) begin() {
 	r.compareClocks(r.life)
-	r.since.Store(r.o.Now().UnixMilli())
+	now := time.Now() // and not by a clock that may be set
+	r.since.Store(&now)
 	if _, _, err := r.apply(&command.TermStart{}); err != nil {
 		r.log.Warn("the first command of the term failed", "err", err)
 		return

@@ -84,7 +84,7 @@ type Replica struct {
 	halted atomic.Pointer[error]
 	led    chan struct{} // closed when this replica has led for the first time
 	ledOne sync.Once
-	since  atomic.Int64 // Unix milliseconds at which it last began to lead
+	since  atomic.Pointer[time.Time] // it last began to lead; nil: never
 }
 
 // Open opens the group's directory, checks that log and state fit together, and starts Raft. A state that cannot be served is refused
@@ -437,8 +437,9 @@ func (r *Replica) Status() Status {
 }
 
 func (r *Replica) ledFor() time.Duration {
-	if _, err := r.Leading(); err != nil {
+	since := r.since.Load()
+	if _, err := r.Leading(); err != nil || since == nil {
 		return 0
 	}
-	return max(1, time.Duration(r.o.Now().UnixMilli()-r.since.Load())*time.Millisecond)
+	return max(1, time.Since(*since))
 }
