@@ -8,8 +8,8 @@ type Fresh struct {
 	Commit  uint64 // the highest index that it knows to be committed
 	// Age is how long ago everything committed was in the state, as far as a replica can know. A leader's state has no age until it
 	// steps down, which it does half a timeout after it lost its majority. A follower that has applied all that it knows to be committed
-	// is as old as the last word of its leader on what is committed; one that lags behind is as old as the last entry that it has applied, by
-	// that entry's stamp.
+	// is at most as old as the last word of its leader on what is committed; one that lags behind is as old as the last entry that it has
+	// applied, by that entry's stamp.
 	Age   time.Duration
 	Leads bool
 }
@@ -63,7 +63,7 @@ func byStamp(now, stamp time.Time) time.Duration {
 	return ageUnknown
 }
 
-// told is when a leader said last how far the log is committed, and all of that was here.
+// told is a time at which all that was committed then was here, as a leader has said since.
 func (r *Replica) told() time.Time {
 	if t, ok := r.o.Transport.(interface{ Told() time.Time }); ok {
 		return t.Told()

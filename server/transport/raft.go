@@ -17,12 +17,14 @@ import (
 type Safe struct {
 	*raft.NetworkTransport
 	told *told
+	echo *echo
 }
 
 // Consumer gives what other nodes send.
 func (s Safe) Consumer() <-chan raft.RPC { return s.told.out }
 
-// Told is when the leader said last how far the log is committed, and this node had all of that; zero if it never did.
+// Told is a time at which this node had everything that was committed then, as the leader has said since; zero if it never did. What
+// the word took on its way is part of its age.
 func (s Safe) Told() time.Time {
 	if last := s.told.last.Load(); last != nil {
 		return *last
@@ -73,5 +75,5 @@ func NewRaft(layer *Layer, opts RaftOptions) Safe {
 		Timeout:                 opts.Timeout,
 		MsgpackUseNewTimeFormat: true,
 	})
-	return Safe{t, newTold(t.Consumer())}
+	return Safe{t, newTold(t.Consumer()), &echo{}}
 }

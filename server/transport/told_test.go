@@ -2,9 +2,20 @@ package transport
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
+
+// exchange passes a message to a follower, whose raft answers it, and gives the answer.
+func exchange(s Safe, in chan<- raft.RPC, command any, success bool) *raft.AppendEntriesResponse {
+	answer := make(chan raft.RPCResponse, 1)
+	in <- raft.RPC{Command: command, RespChan: answer}
+	rpc := <-s.Consumer()
+	rpc.Respond(&raft.AppendEntriesResponse{Success: success}, nil)
+	return (<-answer).Response.(*raft.AppendEntriesResponse)
+}
 
 // A heartbeat says nothing about what is committed, nor does an append that is refused or leaves this node behind what is committed.
 func TestToldOnlyByWhatSaysHowFarTheLogIsCommitted(t *testing.T) {
@@ -12,6 +23,8 @@ func TestToldOnlyByWhatSaysHowFarTheLogIsCommitted(t *testing.T) {
 	to := newTold(in)
 	defer to.end()
 	s := Safe{told: to}
+	mark := exchange(s, in, &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 8}, false).Addr
+	other := newMarks()
 	for _, c := range []struct {
 		name    string
 		command any
@@ -19,20 +32,80 @@ func TestToldOnlyByWhatSaysHowFarTheLogIsCommitted(t *testing.T) {
 		told    bool
 	}{
 		{"a vote", &raft.RequestVoteRequest{}, true, false},
-		{"a heartbeat", &raft.AppendEntriesRequest{Term: 3}, true, false},
-		{"an append that finds a gap", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, LeaderCommitIndex: 9}, false, false},
-		{"a batch of many that are committed", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20}, true, false},
-		{"the last batch", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 18, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20}, true, true},
+		{"a heartbeat", &raft.AppendEntriesRequest{Term: 3, Leader: mark}, true, false},
+		{"an append that finds a gap", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, LeaderCommitIndex: 9, Leader: mark}, false, false},
+		{"a batch of many that are committed", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: mark}, true, false},
+		{"the first append, without a mark", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 18, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: []byte("127.0.0.1:7481")}, true, false},
+		{"a mark of before the restart", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 20, LeaderCommitIndex: 20, Leader: other.now()}, true, false},
+		{"the last batch", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 18, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: mark}, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			answer := make(chan raft.RPCResponse, 1)
-			in <- raft.RPC{Command: c.command, RespChan: answer}
-			rpc := <-s.Consumer()
-			rpc.Respond(&raft.AppendEntriesResponse{Success: c.success}, nil)
-			<-answer
+			exchange(s, in, c.command, c.success)
 			if told := !s.Told().IsZero(); told != c.told {
 				t.Errorf("told is %v", told)
 			}
 		})
 	}
+}
+
+// What arrives late is as old as it is: what was sent over a wire before it was cut may come seconds later, when it is mended.
+func TestAWordIsAsOldAsItsMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := make(chan raft.RPC)
+		to := newTold(in)
+		defer to.end()
+		s := Safe{told: to}
+		began := time.Now()
+		word := func(mark []byte) []byte {
+			return exchange(s, in, &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 20, LeaderCommitIndex: 20, Leader: mark}, true).Addr
+		}
+		early := word(nil)
+		time.Sleep(time.Second)
+		late := word(early)
+		if told := s.Told().Sub(began); told != 0 {
+			t.Errorf("after a second the word of then is %v from the start", told)
+		}
+		time.Sleep(time.Second)
+		word(late)
+		word(early)
+		if told := s.Told().Sub(began); told != time.Second {
+			t.Errorf("the newest word is %v from the start, not 1s", told)
+		}
+	})
+}
+
+// A message carries no mark that came after it was made. It was made after the one before was sent, and that is all that is known.
+func TestAMessageCarriesAMarkOfBeforeItWasMade(t *testing.T) {
+	var e echo
+	follower := newMarks()
+	first, second, third := follower.now(), follower.now(), follower.now()
+	answered := func(term uint64, m []byte) {
+		e.heard("b", term, &raft.AppendEntriesResponse{RPCHeader: raft.RPCHeader{Addr: m}})
+	}
+	carries := func(term uint64, want []byte) {
+		t.Helper()
+		m := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: term, Leader: []byte("a")}
+		if got := e.marked("b", m).Leader; string(got) != string(want) {
+			t.Errorf("a message of term %d carries %q, not %q", term, got, want)
+		}
+		if string(m.Leader) != "a" {
+			t.Errorf("raft's own message has changed")
+		}
+	}
+	none := []byte("a") // what raft itself puts there
+	carries(4, none)
+	answered(4, first)
+	carries(4, none) // it may have been made before the answer came
+	e.sent("b", 4)
+	answered(4, second)
+	carries(4, first)
+	e.sent("b", 4)
+	carries(4, second)
+	carries(5, none)
+	e.sent("b", 4) // of a term that is over
+	answered(4, third)
+	carries(5, none)
+	answered(5, []byte("127.0.0.1:7481")) // an older version
+	e.sent("b", 5)
+	carries(5, none)
 }
