@@ -23,18 +23,20 @@ work_mem = 256MB
 max_wal_size = 8GB
 `
 
+// debianPostgres is where Debian puts PostgreSQL's programs.
+const debianPostgres = "/usr/lib/postgresql/*/bin"
+
 type postgres struct {
 	process
 	url string
 }
 
 func startPostgres(ctx context.Context) (p *postgres, err error) {
-	const debian = "/usr/lib/postgresql/*/bin"
-	server, err := find("postgres", debian)
+	server, err := find("postgres", debianPostgres)
 	if err != nil {
 		return nil, err
 	}
-	initdb, err := find("initdb", filepath.Dir(server), debian)
+	initdb, err := find("initdb", filepath.Dir(server), debianPostgres)
 	if err != nil {
 		return nil, err
 	}

@@ -58,9 +58,16 @@ func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, 
 			return err
 		}
 	}
-	for _, c := range wireCases {
-		if err := c.compare(ctx, peers, span, rounds); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+	pgbench, err := find("pgbench", debianPostgres)
+	if err != nil {
+		return err
+	}
+	for _, client := range []wireClient{{"pgbench", pgbenchClient(pgbench)}, {"pgconn", wireCase.measure}} {
+		fmt.Printf("Round trips with %s\n\n", client.name)
+		for _, c := range wireCases {
+			if err := c.compare(ctx, client, peers, span, rounds); err != nil {
+				return fmt.Errorf("%s with %s: %w", c.name, client.name, err)
+			}
 		}
 	}
 	if err := compareCopy(ctx, peers, draws, rounds); err != nil {
@@ -87,43 +94,50 @@ func (p wirePeer) do(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// wireCase is one kind of round trip. Ask sends one and checks what comes back.
+// wireCase is one kind of round trip: a query of one value, asked over some connections. A kept one is prepared once on each connection and
+// then executed with the parameter $1.
 type wireCase struct {
-	name    string
-	conns   int
-	floor   float64
-	prepare string // a statement that is prepared once, under the name s
-	ask     func(ctx context.Context, c *pgconn.PgConn) error
+	name  string
+	conns int
+	sql   string
+	kept  bool
+	want  string
 }
+
+const (
+	wireFloor = 1.5
+	wireArg   = "b" // $1 of the kept statements
+)
 
 var wireCases = []wireCase{
-	{"simple, SELECT 1", 1, 1.5, "", simpleQuery("SELECT 1", "1")},
-	{"simple, a sum over a table of 8 rows", 1, 1.5, "", simpleQuery("SELECT sum(count) FROM small WHERE x = 'b'", "291")},
-	{"simple, the same, 8 connections", 8, 1.5, "", simpleQuery("SELECT sum(count) FROM small WHERE x = 'b'", "291")},
-	{"extended, kept, SELECT $1", 1, 1.5, "SELECT $1::text", keptQuery("b", "b")},
-	{"extended, kept, the sum with $1", 1, 1.5, "SELECT sum(count)::int8 FROM small WHERE x = $1", keptQuery("b", "291")},
-	{"extended, kept, the same, 8 connections", 8, 1.5, "SELECT sum(count)::int8 FROM small WHERE x = $1", keptQuery("b", "291")},
+	{"simple, SELECT 1", 1, "SELECT 1", false, "1"},
+	{"simple, a sum over a table of 8 rows", 1, "SELECT sum(count) FROM small WHERE x = 'b'", false, "291"},
+	{"simple, the same, 8 connections", 8, "SELECT sum(count) FROM small WHERE x = 'b'", false, "291"},
+	{"extended, kept, SELECT $1", 1, "SELECT $1::text", true, wireArg},
+	{"extended, kept, the sum with $1", 1, "SELECT sum(count)::int8 FROM small WHERE x = $1", true, "291"},
+	{"extended, kept, the same, 8 connections", 8, "SELECT sum(count)::int8 FROM small WHERE x = $1", true, "291"},
 }
 
-func simpleQuery(sql, want string) func(context.Context, *pgconn.PgConn) error {
-	return func(ctx context.Context, c *pgconn.PgConn) error {
-		results, err := c.Exec(ctx, sql).ReadAll()
+// wireClient is a program that asks, and how it measures a case at one server.
+type wireClient struct {
+	name    string
+	measure func(w wireCase, ctx context.Context, p wirePeer, span time.Duration) (rate, latency float64, err error)
+}
+
+// ask asks once and checks what comes back.
+func (w wireCase) ask(ctx context.Context, c *pgconn.PgConn) error {
+	if !w.kept {
+		results, err := c.Exec(ctx, w.sql).ReadAll()
 		if err != nil {
 			return err
 		}
-		return oneValue(results[0], want)
+		return oneValue(results[0], w.want)
 	}
-}
-
-func keptQuery(arg, want string) func(context.Context, *pgconn.PgConn) error {
-	args := [][]byte{[]byte(arg)}
-	return func(ctx context.Context, c *pgconn.PgConn) error {
-		r := c.ExecPrepared(ctx, "s", args, nil, nil).Read()
-		if r.Err != nil {
-			return r.Err
-		}
-		return oneValue(r, want)
+	r := c.ExecPrepared(ctx, "s", [][]byte{[]byte(wireArg)}, nil, nil).Read()
+	if r.Err != nil {
+		return r.Err
 	}
+	return oneValue(r, w.want)
 }
 
 func oneValue(r *pgconn.Result, want string) error {
@@ -134,21 +148,21 @@ func oneValue(r *pgconn.Result, want string) error {
 }
 
 // compare asks both in turns and prints the ratio of their rates.
-func (w wireCase) compare(ctx context.Context, peers []wirePeer, span time.Duration, rounds int) error {
+func (w wireCase) compare(ctx context.Context, client wireClient, peers []wirePeer, span time.Duration, rounds int) error {
 	var ratios []float64
 	for range rounds {
 		rates := map[string]float64{}
 		for _, p := range peers {
-			rate, p50, err := w.measure(ctx, p, span)
+			rate, latency, err := client.measure(w, ctx, p, span)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			rates[p.name] = rate
-			fmt.Printf("%-11s %-42s %9.0f queries/s   p50 %7.1f µs\n", p.name, w.name, rate, p50)
+			fmt.Printf("%-11s %-42s %9.0f queries/s   %7.1f µs\n", p.name, w.name, rate, latency)
 		}
 		ratios = append(ratios, rates["Quipu"]/rates["PostgreSQL"])
 	}
-	printRatio(w.name, ratios, w.floor)
+	printRatio(w.name, ratios, wireFloor)
 	return nil
 }
 
@@ -161,6 +175,7 @@ func printRatio(name string, ratios []float64, floor float64) {
 	fmt.Printf("Quipu: %.2f times PostgreSQL in %s (floor %.1f %s; median of rounds with %.2f)\n\n", ratios[len(ratios)/2], name, floor, verdict, ratios)
 }
 
+// measure asks with pgx's pgconn, a goroutine to each connection, checks every answer, and gives the queries a second and the median of a query's µs.
 func (w wireCase) measure(ctx context.Context, p wirePeer, span time.Duration) (rate, p50 float64, err error) {
 	conns := make([]*pgconn.PgConn, w.conns)
 	for i := range conns {
@@ -168,8 +183,8 @@ func (w wireCase) measure(ctx context.Context, p wirePeer, span time.Duration) (
 			return 0, 0, err
 		}
 		defer conns[i].Close(ctx)
-		if w.prepare != "" {
-			if _, err := conns[i].Prepare(ctx, "s", w.prepare, nil); err != nil {
+		if w.kept {
+			if _, err := conns[i].Prepare(ctx, "s", w.sql, nil); err != nil {
 				return 0, 0, err
 			}
 		}
