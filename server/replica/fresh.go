@@ -1,15 +1,17 @@
 package replica
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Fresh is how far a replica has come, as it knows itself.
 type Fresh struct {
 	Applied uint64 // index of its state
 	Commit  uint64 // the highest index that it knows to be committed
-	// Age is how long ago everything committed was in the state, as far as a replica can know. A leader's state has no age until it
-	// steps down, which it does half a timeout after it lost its majority. A follower that has applied all that it knows to be committed
-	// is at most as old as the last word of its leader on what is committed; one that lags behind is as old as the last entry that it has
-	// applied, by that entry's stamp.
+	// Age is how long ago everything committed was in the state, as far as a replica can know. A leader's state is at most as old as the last
+	// messages that a majority has answered. A follower that has applied all that it knows to be committed is at most as old as the last word
+	// of its leader on what is committed; one that lags behind is as old as the last entry that it has applied, by that entry's stamp.
 	Age   time.Duration
 	Leads bool
 }
@@ -17,13 +19,15 @@ type Fresh struct {
 // Fresh takes a look.
 func (r *Replica) Fresh() Fresh {
 	// In this order: what is committed after the look makes the state younger than it says, and never older.
-	told := r.told()
+	told, confirmed := r.told(), r.confirmed()
 	term := r.raft.CurrentTerm() // of that word, or a later one
 	f := Fresh{Commit: r.raft.CommitIndex()}
 	applied := r.store.Applied()
 	f.Applied = applied.Index
 	if _, err := r.Leading(); err == nil {
-		f.Leads = true
+		if f.Leads, f.Age = true, ageUnknown; !confirmed.IsZero() {
+			f.Age = time.Since(confirmed)
+		}
 		return f
 	}
 	stamp := r.o.Now()
@@ -69,6 +73,21 @@ func (r *Replica) told() time.Time {
 		return t.Told()
 	}
 	return time.Time{}
+}
+
+// confirmed is a time since which a majority of the voters, with this one if it is one, has confirmed the term in which this replica may lead; zero
+// if none did. A leader that was paused, or cut off, does not know that there is another one.
+func (r *Replica) confirmed() time.Time {
+	t, ok := r.o.Transport.(interface {
+		Confirmed(term uint64, followers []string, many int) time.Time
+	})
+	voters := r.voters()
+	others := slices.DeleteFunc(slices.Clone(voters), func(node string) bool { return node == r.o.NodeID })
+	many := len(voters)/2 + 1 - (len(voters) - len(others))
+	if !ok || many <= 0 {
+		return time.Now()
+	}
+	return t.Confirmed(r.raft.CurrentTerm(), others, many)
 }
 
 // Unheard is how long this replica has not heard from a leader; 0 while it leads itself. One that has heard from none since the start counts

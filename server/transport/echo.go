@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +58,10 @@ type echo struct {
 	peers map[raft.ServerID]*peerMarks
 }
 
-type peerMarks struct{ newest, next []byte }
+type peerMarks struct {
+	newest, next []byte
+	answered     time.Time // when the last message that it has answered was sent
+}
 
 // of gives the marks of a follower in a term, or nil if the term is over. mu is held.
 func (e *echo) of(id raft.ServerID, term uint64) *peerMarks {
@@ -87,16 +91,40 @@ func (e *echo) marked(id raft.ServerID, m *raft.AppendEntriesRequest) *raft.Appe
 	return m
 }
 
-// heard takes the mark of an answer.
-func (e *echo) heard(id raft.ServerID, term uint64, answer *raft.AppendEntriesResponse) {
-	if len(answer.Addr) != markBytes || answer.Addr[0] != markKind {
+// heard takes in an answer, with its mark if it has one, to a message of a term that was sent at a time.
+func (e *echo) heard(id raft.ServerID, term uint64, sent time.Time, answer *raft.AppendEntriesResponse) {
+	if answer.Term > term {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p := e.of(id, term); p != nil {
+	p := e.of(id, term)
+	if p == nil {
+		return
+	}
+	if sent.After(p.answered) {
+		p.answered = sent
+	}
+	if len(answer.Addr) == markBytes && answer.Addr[0] == markKind {
 		p.newest = answer.Addr
 	}
+}
+
+// confirmed is Safe.Confirmed.
+func (e *echo) confirmed(term uint64, followers []string, many int) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if term != e.term || many > len(followers) {
+		return time.Time{}
+	}
+	times := make([]time.Time, len(followers))
+	for i, id := range followers {
+		if p := e.peers[raft.ServerID(id)]; p != nil {
+			times[i] = p.answered
+		}
+	}
+	slices.SortFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+	return times[many-1]
 }
 
 // sent says that a message has been sent, or answered.
@@ -110,15 +138,22 @@ func (e *echo) sent(id raft.ServerID, term uint64) {
 
 // AppendEntries sends a message and waits for the answer.
 func (s Safe) AppendEntries(id raft.ServerID, target raft.ServerAddress, m *raft.AppendEntriesRequest, answer *raft.AppendEntriesResponse) error {
-	if isHeartbeat(m) {
-		return s.NetworkTransport.AppendEntries(id, target, m, answer)
+	sent := time.Now()
+	if !isHeartbeat(m) {
+		defer s.echo.sent(id, m.Term)
+		m = s.echo.marked(id, m)
 	}
-	defer s.echo.sent(id, m.Term)
-	err := s.NetworkTransport.AppendEntries(id, target, s.echo.marked(id, m), answer)
+	err := s.NetworkTransport.AppendEntries(id, target, m, answer)
 	if err == nil {
-		s.echo.heard(id, m.Term, answer)
+		s.echo.heard(id, m.Term, sent, answer)
 	}
 	return err
+}
+
+// Confirmed is the last time since which so many of some followers, at least one, have confirmed a term by answers to messages of its leader; zero
+// if they never did.
+func (s Safe) Confirmed(term uint64, followers []string, many int) time.Time {
+	return s.echo.confirmed(term, followers, many)
 }
 
 // AppendEntriesPipeline sends messages without waiting for the answers to those before.
@@ -162,7 +197,7 @@ func (x *echoing) run() {
 		select {
 		case f := <-x.AppendPipeline.Consumer():
 			if f.Error() == nil {
-				x.echo.heard(x.id, f.Request().Term, f.Response())
+				x.echo.heard(x.id, f.Request().Term, f.Start(), f.Response())
 			}
 			select {
 			case x.answered <- f:

@@ -80,7 +80,7 @@ func TestAMessageCarriesAMarkOfBeforeItWasMade(t *testing.T) {
 	follower := newMarks()
 	first, second, third := follower.now(), follower.now(), follower.now()
 	answered := func(term uint64, m []byte) {
-		e.heard("b", term, &raft.AppendEntriesResponse{RPCHeader: raft.RPCHeader{Addr: m}})
+		e.heard("b", term, time.Now(), &raft.AppendEntriesResponse{RPCHeader: raft.RPCHeader{Addr: m}})
 	}
 	carries := func(term uint64, want []byte) {
 		t.Helper()
@@ -108,4 +108,38 @@ func TestAMessageCarriesAMarkOfBeforeItWasMade(t *testing.T) {
 	answered(5, []byte("127.0.0.1:7481")) // an older version
 	e.sent("b", 5)
 	carries(5, none)
+}
+
+// A leader is as old as the messages that a majority has answered, heartbeats or not, in its own term.
+func TestConfirmedByAMajority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Safe{echo: &echo{}}
+		began := time.Now()
+		at := func(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
+		answer := func(id string, term uint64, sent int, in uint64) {
+			s.echo.heard(raft.ServerID(id), term, at(sent), &raft.AppendEntriesResponse{Term: in})
+		}
+		is := func(term uint64, many int, want time.Time) {
+			t.Helper()
+			if got := s.Confirmed(term, []string{"b", "c", "d", "e"}, many); !got.Equal(want) {
+				t.Errorf("%d of four have confirmed term %d since %v, not %v", many, term, got, want)
+			}
+		}
+		is(4, 2, time.Time{})
+		answer("b", 4, 3, 4)
+		is(4, 2, time.Time{})
+		answer("c", 4, 1, 4)
+		is(4, 2, at(1))
+		answer("d", 4, 2, 4)
+		answer("b", 4, 1, 4) // late
+		is(4, 2, at(2))
+		answer("e", 4, 9, 5) // knows of a later leader
+		answer("x", 4, 9, 4) // has no vote
+		is(4, 2, at(2))
+		is(4, 1, at(3))
+		is(4, 5, time.Time{}) // more than there are
+		is(5, 2, time.Time{})
+		answer("b", 5, 11, 5)
+		is(4, 2, time.Time{})
+	})
 }
