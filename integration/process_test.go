@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -111,13 +112,32 @@ func startNodeOf(t *testing.T, binary, dir string, args ...string) *node {
 	return n
 }
 
+// Ports of freeAddr lie below those that outgoing connections are given, from 32768 on Linux and from 49152 elsewhere, one of which could have
+// the port of a node that is to start again.
+const (
+	portsFrom = 20_000
+	portsTo   = 32_000
+)
+
+var portsGiven sync.Map // by address
+
+// freeAddr is a loopback address that nobody listens at and that it has given to nobody before.
 func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	t.Helper()
+	var err error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", portsFrom+rand.IntN(portsTo-portsFrom))
+		if _, given := portsGiven.LoadOrStore(addr, true); given {
+			continue
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatalf("no free port between %d and %d: %v", portsFrom, portsTo, err)
+	return ""
 }
 
 // start runs the process again on the same address and directory.
