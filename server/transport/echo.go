@@ -79,13 +79,23 @@ func (e *echo) of(id raft.ServerID, term uint64) *peerMarks {
 	return p
 }
 
+// carry puts a mark into a message. Raft itself puts the leader's address there, which releases before the header needed, and asks others not to.
+func carry(m *raft.AppendEntriesRequest, mark []byte) {
+	m.Leader = mark //lint:ignore SA1019 there is no other field that raft sends and does not read
+}
+
+// carried is what a message has in the place of a mark.
+func carried(m *raft.AppendEntriesRequest) []byte {
+	return m.Leader //lint:ignore SA1019 see carry
+}
+
 // marked is a message with the mark that it carries back.
 func (e *echo) marked(id raft.ServerID, m *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.of(id, m.Term); p != nil && p.next != nil && len(m.Addr) > 0 { // else raft takes Leader for the address
 		with := *m
-		with.Leader = p.next
+		carry(&with, p.next)
 		return &with
 	}
 	return m

@@ -61,7 +61,7 @@ func (t *told) pass(rpc raft.RPC) bool {
 	case answer := <-answered:
 		if a, ok := answer.Response.(*raft.AppendEntriesResponse); ok {
 			if a.Success && m.LeaderCommitIndex <= m.PrevLogEntry+uint64(len(m.Entries)) {
-				t.note(m.Leader)
+				t.note(carried(m))
 			}
 			with := *a
 			with.Addr = t.marks.now()

@@ -8,6 +8,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// carrying is a message of term 3 that carries a mark.
+func carrying(mark []byte, prev uint64, entries int, commit uint64) *raft.AppendEntriesRequest {
+	m := &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: prev, Entries: make([]*raft.Log, entries), LeaderCommitIndex: commit}
+	carry(m, mark)
+	return m
+}
+
 // exchange passes a message to a follower, whose raft answers it, and gives the answer.
 func exchange(s Safe, in chan<- raft.RPC, command any, success bool) *raft.AppendEntriesResponse {
 	answer := make(chan raft.RPCResponse, 1)
@@ -23,7 +30,7 @@ func TestToldOnlyByWhatSaysHowFarTheLogIsCommitted(t *testing.T) {
 	to := newTold(in)
 	defer to.end()
 	s := Safe{told: to}
-	mark := exchange(s, in, &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 8}, false).Addr
+	mark := exchange(s, in, carrying(nil, 8, 0, 0), false).Addr
 	other := newMarks()
 	for _, c := range []struct {
 		name    string
@@ -32,12 +39,12 @@ func TestToldOnlyByWhatSaysHowFarTheLogIsCommitted(t *testing.T) {
 		told    bool
 	}{
 		{"a vote", &raft.RequestVoteRequest{}, true, false},
-		{"a heartbeat", &raft.AppendEntriesRequest{Term: 3, Leader: mark}, true, false},
-		{"an append that finds a gap", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, LeaderCommitIndex: 9, Leader: mark}, false, false},
-		{"a batch of many that are committed", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 9, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: mark}, true, false},
-		{"the first append, without a mark", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 18, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: []byte("127.0.0.1:7481")}, true, false},
-		{"a mark of before the restart", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 20, LeaderCommitIndex: 20, Leader: other.now()}, true, false},
-		{"the last batch", &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 18, Entries: make([]*raft.Log, 2), LeaderCommitIndex: 20, Leader: mark}, true, true},
+		{"a heartbeat", carrying(mark, 0, 0, 0), true, false},
+		{"an append that finds a gap", carrying(mark, 9, 0, 9), false, false},
+		{"a batch of many that are committed", carrying(mark, 9, 2, 20), true, false},
+		{"the first append, without a mark", carrying([]byte("127.0.0.1:7481"), 18, 2, 20), true, false},
+		{"a mark of before the restart", carrying(other.now(), 20, 0, 20), true, false},
+		{"the last batch", carrying(mark, 18, 2, 20), true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			exchange(s, in, c.command, c.success)
@@ -57,7 +64,7 @@ func TestAWordIsAsOldAsItsMark(t *testing.T) {
 		s := Safe{told: to}
 		began := time.Now()
 		word := func(mark []byte) []byte {
-			return exchange(s, in, &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 20, LeaderCommitIndex: 20, Leader: mark}, true).Addr
+			return exchange(s, in, carrying(mark, 20, 0, 20), true).Addr
 		}
 		early := word(nil)
 		time.Sleep(time.Second)
@@ -84,11 +91,12 @@ func TestAMessageCarriesAMarkOfBeforeItWasMade(t *testing.T) {
 	}
 	carries := func(term uint64, want []byte) {
 		t.Helper()
-		m := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: term, Leader: []byte("a")}
-		if got := e.marked("b", m).Leader; string(got) != string(want) {
+		m := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: term}
+		carry(m, []byte("a"))
+		if got := carried(e.marked("b", m)); string(got) != string(want) {
 			t.Errorf("a message of term %d carries %q, not %q", term, got, want)
 		}
-		if string(m.Leader) != "a" {
+		if string(carried(m)) != "a" {
 			t.Errorf("raft's own message has changed")
 		}
 	}
