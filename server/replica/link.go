@@ -167,6 +167,7 @@ func (l *link) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *
 		return err
 	}
 	word.at, word.answer, word.commit = began, *resp, max(word.commit, args.LeaderCommitIndex) // a heartbeat carries no index
+	word.answer.RPCHeader = raft.RPCHeader{}                                                   // raft reads other answers into its bytes
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heard[id] = word

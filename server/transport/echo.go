@@ -116,7 +116,7 @@ func (e *echo) heard(id raft.ServerID, term uint64, sent time.Time, answer *raft
 		p.answered = sent
 	}
 	if len(answer.Addr) == markBytes && answer.Addr[0] == markKind {
-		p.newest = answer.Addr
+		p.newest = bytes.Clone(answer.Addr) // the next answer is read into the same bytes
 	}
 }
 

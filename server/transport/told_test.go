@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,7 +88,9 @@ func TestAMessageCarriesAMarkOfBeforeItWasMade(t *testing.T) {
 	follower := newMarks()
 	first, second, third := follower.now(), follower.now(), follower.now()
 	answered := func(term uint64, m []byte) {
-		e.heard("b", term, time.Now(), &raft.AppendEntriesResponse{RPCHeader: raft.RPCHeader{Addr: m}})
+		in := bytes.Clone(m)
+		e.heard("b", term, time.Now(), &raft.AppendEntriesResponse{RPCHeader: raft.RPCHeader{Addr: in}})
+		clear(in) // raft reads the next answer into the same bytes
 	}
 	carries := func(term uint64, want []byte) {
 		t.Helper()
