@@ -45,3 +45,33 @@ func TestAgeByStamp(t *testing.T) {
 		}
 	}
 }
+
+// A leader that is cut off and does not know it yet is as old as the last answers of a majority, and a follower as the last word that came.
+func TestAgeGrowsBehindACut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, Options{Timeout: 4 * time.Second})
+		defer g.stopAll()
+		if f := g.hosts["a"].r.Fresh(); !f.Leads || f.Age != 0 {
+			t.Errorf("the only voter: %+v", f)
+		}
+		g.grow("a", "b", "c")
+		g.mustWrite("a", 0, 5)
+		g.waitEqual("a", "b", "c")
+		time.Sleep(time.Second)
+		const fresh = 100 * time.Millisecond
+		for _, id := range []string{"a", "b", "c"} {
+			if f := g.hosts[id].r.Fresh(); f.Age > fresh {
+				t.Errorf("%s, with nothing cut: %+v", id, f)
+			}
+		}
+		g.net.Isolate("a")
+		const cut = time.Second // less than half a timeout
+		time.Sleep(cut)
+		for _, id := range []string{"a", "b", "c"} {
+			if f := g.hosts[id].r.Fresh(); f.Leads != (id == "a") || f.Age < cut-fresh/10 || f.Age > cut+fresh {
+				t.Errorf("%s, a second after the leader was cut off: %+v", id, f)
+			}
+		}
+		g.net.Heal("a")
+	})
+}

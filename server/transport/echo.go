@@ -120,8 +120,10 @@ func (e *echo) heard(id raft.ServerID, term uint64, sent time.Time, answer *raft
 	}
 }
 
-// confirmed is Safe.Confirmed.
-func (e *echo) confirmed(term uint64, followers []string, many int) time.Time {
+// Confirmed is the last time since which so many of some followers, at least one, have confirmed a term by answers to messages of its leader; zero
+// if they never did.
+func (s Safe) Confirmed(term uint64, followers []string, many int) time.Time {
+	e := s.echo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if term != e.term || many > len(followers) {
@@ -158,12 +160,6 @@ func (s Safe) AppendEntries(id raft.ServerID, target raft.ServerAddress, m *raft
 		s.echo.heard(id, m.Term, sent, answer)
 	}
 	return err
-}
-
-// Confirmed is the last time since which so many of some followers, at least one, have confirmed a term by answers to messages of its leader; zero
-// if they never did.
-func (s Safe) Confirmed(term uint64, followers []string, many int) time.Time {
-	return s.echo.confirmed(term, followers, many)
 }
 
 // AppendEntriesPipeline sends messages without waiting for the answers to those before.
