@@ -99,21 +99,22 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 type runs struct {
 	env  *Env
 	f    *plan.Fragment
-	cost *Cost
+	cost *Cost // nil if nobody asks
 	list []Worker
 
-	here    []int // of the list: those that are read on this node
-	away    []int // and those that other nodes read
-	workers int   // shards that are read here at a time; each has its part of the query's goroutines
-	began   time.Time
+	here    []int     // of the list: those that are read on this node
+	away    []int     // and those that other nodes read
+	workers int       // shards that are read here at a time; each has its part of the query's goroutines
+	began   time.Time // if somebody asks for the cost
 }
 
 func (e *Env) open(f *plan.Fragment) (*runs, error) {
-	r := &runs{env: e, f: f, cost: &Cost{}, began: time.Now()}
-	if old := e.Costs[f]; old != nil { // run anew: the cost is that of all runs
-		r.cost = old
-	} else if e.Costs != nil {
-		e.Costs[f] = r.cost
+	r := &runs{env: e, f: f}
+	if e.Costs != nil {
+		if r.cost, r.began = e.Costs[f], time.Now(); r.cost == nil { // else it is run anew: the cost is that of all runs
+			r.cost = &Cost{}
+			e.Costs[f] = r.cost
+		}
 	}
 	shards := e.Shards
 	if f.Shards != nil {
@@ -147,10 +148,14 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 
 func (r *runs) close() {
 	for _, run := range r.list {
-		r.cost.add(run.Cost())
+		if r.cost != nil {
+			r.cost.add(run.Cost())
+		}
 		run.Close()
 	}
-	r.cost.All += time.Since(r.began)
+	if r.cost != nil {
+		r.cost.All += time.Since(r.began)
+	}
 }
 
 // each calls one for every shard: several at a time of those that are read here, all at once of the others.
@@ -190,7 +195,10 @@ func (r *runs) each(one func(i int) error) error {
 
 // first runs the first round.
 func (r *runs) first(ctx context.Context) ([]*Partial, error) {
-	began := time.Now()
+	var began time.Time
+	if r.cost != nil {
+		began = time.Now()
+	}
 	out := make([]*Partial, len(r.list))
 	err := r.each(func(i int) (err error) {
 		out[i], err = r.list[i].First(ctx)
@@ -199,10 +207,12 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range out {
-		r.cost.Groups += int64(len(p.Groups))
+	if r.cost != nil {
+		for _, p := range out {
+			r.cost.Groups += int64(len(p.Groups))
+		}
+		r.cost.First += time.Since(began)
 	}
-	r.cost.First += time.Since(began)
 	return out, nil
 }
 
