@@ -7,17 +7,8 @@ import (
 
 // table is one table of a snapshot as a fragment sees it.
 type table struct {
-	view  *storage.TableView
-	dims  int // dimensions of the fragment's version
-	types []plan.Type
-}
-
-func openTable(view *storage.TableView, f *plan.Fragment) *table {
-	t := &table{view: view, dims: f.Dims, types: make([]plan.Type, f.Dims)}
-	for i, d := range view.Schema().Dims[:f.Dims] {
-		t.types[i] = plan.TypeOf(d)
-	}
-	return t
+	view *storage.TableView
+	dims int // dimensions of the fragment's version
 }
 
 // value is the value of a code of a dimension.
@@ -25,7 +16,7 @@ func (t *table) value(dim int, code uint32) plan.Value {
 	if code == 0 {
 		return plan.Null
 	}
-	return plan.FromSchema(t.view.Value(dim, code), t.types[dim])
+	return plan.FromSchema(t.view.Value(dim, code), plan.TypeOf(t.view.Schema().Dims[dim]))
 }
 
 // row is an empty row of the table: the dimensions, ts, count.

@@ -19,8 +19,8 @@ type Options struct {
 // Run is one fragment on one shard's snapshot. It belongs to one goroutine.
 type Run struct {
 	f    *plan.Fragment
-	t    *table
-	s    *scan
+	t    table
+	s    scan
 	o    Options
 	cost ScanStats
 
@@ -44,15 +44,15 @@ func OpenRun(snap *storage.Snapshot, f *plan.Fragment, o Options) (*Run, error) 
 	if o.Parallel <= 0 {
 		o.Parallel = goroutines()
 	}
-	r := &Run{f: f, t: openTable(view, f), o: o, sums: -1}
-	var err error
-	if r.s, err = newScan(r.t, f, o.Memory); err != nil {
+	r := &Run{f: f, o: o, t: table{view: view, dims: f.Dims}, sums: -1}
+	r.s = scan{t: &r.t, mem: o.Memory}
+	if err := r.s.open(f); err != nil {
 		return nil, err
 	}
 	if f.Cells == nil {
-		err = r.tasks()
+		return r, r.tasks()
 	}
-	return r, err
+	return r, nil
 }
 
 // Blocks is the number of blocks to read.
@@ -484,7 +484,7 @@ func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) erro
 	}
 	row := r.t.row()
 	left := r.f.Limit
-	w := r.s.newWork()
+	w := r.s.begin(&r.s.own)
 	for _, seg := range r.s.segments(1) {
 		err := seg.Scan(ctx, r.s.dims, func(c *storage.Chunk) error {
 			if !r.s.passes(c.Window) {

@@ -40,15 +40,18 @@ type scan struct {
 
 	filters storage.Filter
 	all     []storage.Segment // in one piece; nil before the first use
+
+	own  work // room for that of the only goroutine
+	only [1]*work
 }
 
-// newScan prepares the filters of f.
-func newScan(t *table, f *plan.Fragment, mem *Budget) (*scan, error) {
-	s := &scan{t: t, mem: mem, sets: make([]storage.CodeSet, len(t.view.Schema().Dims))}
+// open prepares the filters of f.
+func (s *scan) open(f *plan.Fragment) error {
+	s.sets = make([]storage.CodeSet, len(s.t.view.Schema().Dims))
 	for _, e := range f.Filters {
-		p, err := t.prepare(e)
+		p, err := s.t.prepare(e)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		switch {
 		case p.constant:
@@ -62,7 +65,7 @@ func newScan(t *table, f *plan.Fragment, mem *Budget) (*scan, error) {
 			s.read(p)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // read notes the dimensions that p needs.
@@ -208,8 +211,9 @@ func (a *ScanStats) add(b ScanStats) {
 	}
 }
 
-func (s *scan) newWork() *work {
-	w := &work{s: s, test: newTester(s.t, s.dims)}
+// begin readies w for a goroutine.
+func (s *scan) begin(w *work) *work {
+	w.s, w.test = s, newTester(s.t, s.dims)
 	w.at = w.test.at
 	w.cols = make([][]uint32, len(s.keys))
 	w.bufs = make([][]uint32, len(s.keys))
@@ -242,7 +246,7 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 	works, fns := make([]*work, len(segments)), make([]func(*storage.Chunk) error, len(segments))
 	for i := range works {
 		var err error
-		works[i] = s.newWork()
+		works[i] = s.begin(&work{})
 		if fns[i], err = begin(works[i]); err != nil {
 			return nil, err
 		}
@@ -268,13 +272,14 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 
 // alone is each for one goroutine, and for no segment at all.
 func (s *scan) alone(ctx context.Context, segments []storage.Segment, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
-	w := s.newWork()
+	w := s.begin(&s.own)
 	fn, err := begin(w)
 	for i := 0; err == nil && i < len(segments); i++ {
 		w.stats.Blocks += int64(segments[i].Blocks())
 		err = segments[i].Scan(ctx, s.dims, fn)
 	}
-	return []*work{w}, err
+	s.only[0] = w
+	return s.only[:], err
 }
 
 // run scans all cells and gives the filled grids and totals of the tasks.
