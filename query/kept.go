@@ -29,22 +29,23 @@ func (s *session) planned(ctx context.Context, q *sql.Query) (*plan.Query, error
 	if st == nil || st.Tree != sql.Statement(q) || len(st.Text) > keptTextMax {
 		return s.bind(ctx, q)
 	}
-	kept := &keptPlan{database: s.r.Database, mode: s.settings.get("quipu.force_mode")}
-	old := st.plan.Load()
-	if old != nil && (old.database != kept.database || old.mode != kept.mode) {
+	old, mode := st.plan.Load(), s.settings.get("quipu.force_mode")
+	if old != nil && (old.database != s.r.Database || old.mode != mode) {
 		old = nil
 	}
+	if old != nil && old.template != nil {
+		bound, fits, err := s.fill(ctx, old.template)
+		if err != nil || fits {
+			return s.orBind(ctx, q, bound, err)
+		}
+	}
+	kept := &keptPlan{database: s.r.Database, mode: mode}
 	switch {
 	case old == nil && len(st.params) > 0:
 		st.plan.Store(kept)
 		return s.bind(ctx, q)
 	case old != nil && old.never:
 		return s.bind(ctx, q)
-	case old != nil && old.template != nil:
-		bound, fits, err := s.fill(ctx, old.template)
-		if err != nil || fits {
-			return s.orBind(ctx, q, bound, err)
-		}
 	}
 	if len(st.params) > 0 {
 		return s.keepOpen(ctx, q, kept)
