@@ -228,7 +228,7 @@ type pinned struct {
 
 // View is the one of the backup.
 func (p pinned) View(context.Context, bool) (plan.Catalog, error) {
-	return catalogView{&view{p.view}}, nil
+	return catalogView{view{p.view}}, nil
 }
 
 // oneShard gives one shard of a snapshot that somebody else releases.

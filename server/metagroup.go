@@ -35,10 +35,10 @@ func (v view) Session(id uint64) (router.Session, bool) {
 	return router.Session{Principal: s.Principal, Durable: s.Durable}, ok
 }
 
-func (n *Node) view() *view { return &view{n.machine.View()} }
+func (n *Node) view() view { return view{n.machine.View()} }
 
 // View is the newest one here.
-func (n *Node) View() router.View { return *n.view() }
+func (n *Node) View() router.View { return n.view() }
 
 // Refresh waits until the view here holds everything acknowledged before the call.
 func (n *Node) Refresh(ctx context.Context) error {

@@ -308,7 +308,7 @@ func TestOlderViewDropsNoTable(t *testing.T) {
 		t.Fatal(res, err)
 	}
 	for _, shard := range n.shards {
-		if err := shard.followView(t.Context(), func() *view { return older }); err != nil {
+		if err := shard.followView(t.Context(), func() view { return older }); err != nil {
 			t.Error(err)
 		}
 	}

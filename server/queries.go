@@ -89,7 +89,7 @@ func wireEnd(e *query.End) *apiv1.QueryEnd {
 type engineDoors struct{ n *Node }
 
 // catalogView is the metadata as the planner asks for it.
-type catalogView struct{ *view }
+type catalogView struct{ view }
 
 // Tables lists the tables of a database.
 func (v catalogView) Tables(database string) []*schema.Table {

@@ -197,7 +197,7 @@ func (s *shard) dropTable(ctx context.Context, id schema.TableID) error {
 }
 
 // followView brings the shard, which is led here, to the newest view: slots, definitions, dropped tables, cutoffs, ended sessions.
-func (s *shard) followView(ctx context.Context, newest func() *view) error {
+func (s *shard) followView(ctx context.Context, newest func() view) error {
 	return s.inTurn(ctx, func() error {
 		v := newest()
 		if err := s.follow(ctx, v); err != nil {
@@ -208,7 +208,7 @@ func (s *shard) followView(ctx context.Context, newest func() *view) error {
 }
 
 // followSessions tells the shard which sessions have ended.
-func (s *shard) followSessions(ctx context.Context, newest func() *view) error {
+func (s *shard) followSessions(ctx context.Context, newest func() view) error {
 	return s.inTurn(ctx, func() error { return s.endSessions(ctx, newest()) })
 }
 
@@ -223,7 +223,7 @@ func (s *shard) inTurn(ctx context.Context, bring func() error) error {
 	return bring()
 }
 
-func (s *shard) endSessions(ctx context.Context, v *view) error {
+func (s *shard) endSessions(ctx context.Context, v view) error {
 	if v.Ended == s.ended.Load() {
 		return nil
 	}
@@ -234,7 +234,7 @@ func (s *shard) endSessions(ctx context.Context, v *view) error {
 	return nil
 }
 
-func (s *shard) follow(ctx context.Context, v *view) error {
+func (s *shard) follow(ctx context.Context, v view) error {
 	status := s.machine.Status()
 	if v.Slots != nil && status.MapVersion < v.Slots.Version {
 		if _, err := s.command(ctx, command.SlotsOf(v.Slots, s.id)); err != nil {
