@@ -484,7 +484,7 @@ func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) erro
 	}
 	row := r.t.row()
 	left := r.f.Limit
-	w := r.s.begin(&r.s.own)
+	w := r.s.ready(&r.s.own)
 	for _, seg := range r.s.segments(1) {
 		err := seg.Scan(ctx, r.s.dims, func(c *storage.Chunk) error {
 			if !r.s.passes(c.Window) {

@@ -211,8 +211,8 @@ func (a *ScanStats) add(b ScanStats) {
 	}
 }
 
-// begin readies w for a goroutine.
-func (s *scan) begin(w *work) *work {
+// ready makes w the state of a goroutine.
+func (s *scan) ready(w *work) *work {
 	w.s, w.test = s, newTester(s.t, s.dims)
 	w.at = w.test.at
 	w.cols = make([][]uint32, len(s.keys))
@@ -246,7 +246,7 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 	works, fns := make([]*work, len(segments)), make([]func(*storage.Chunk) error, len(segments))
 	for i := range works {
 		var err error
-		works[i] = s.begin(&work{})
+		works[i] = s.ready(&work{})
 		if fns[i], err = begin(works[i]); err != nil {
 			return nil, err
 		}
@@ -272,7 +272,7 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 
 // alone is each for one goroutine, and for no segment at all.
 func (s *scan) alone(ctx context.Context, segments []storage.Segment, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
-	w := s.begin(&s.own)
+	w := s.ready(&s.own)
 	fn, err := begin(w)
 	for i := 0; err == nil && i < len(segments); i++ {
 		w.stats.Blocks += int64(segments[i].Blocks())
