@@ -358,9 +358,7 @@ func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
 			if c.name == "" || c.merged && star.Table == "" {
 				continue
 			}
-			e := ColumnRef(i, c.typ)
-			e.order, e.at = c.order, star.Pos
-			k.items = append(k.items, item{name: c.name, expr: e, at: star.Pos})
+			k.items = append(k.items, item{name: c.name, expr: k.scope.ref(i, star.Pos), at: star.Pos})
 		}
 	}
 	switch {
@@ -374,44 +372,54 @@ func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
 
 // outputName is the name of a column without an alias, as PostgreSQL gives it.
 func outputName(e sql.Expr) string {
+	name, _ := ownName(e)
+	if name == "" {
+		return "?column?"
+	}
+	return name
+}
+
+// ownName is the name that an expression gives a column, if it has one. A weak one gives way to the name of what stands in the expression.
+func ownName(e sql.Expr) (name string, weak bool) {
 	switch e := e.(type) {
 	case *sql.Column:
-		return e.Name
+		return e.Name, false
 	case *sql.Field:
-		return e.Name
+		return e.Name, false
 	case *sql.Call:
-		return e.Name.Name
+		return e.Name.Name, false
 	case *sql.Cast:
-		switch e.X.(type) {
-		case *sql.Cast, *sql.Case:
-		default:
-			if n := outputName(e.X); n != "?column?" {
-				return n
-			}
-		}
-		return e.Type.Name.Name
+		return orName(e.X, e.Type.Name.Name)
 	case *sql.Collate:
-		return outputName(e.X)
+		return ownName(e.X)
 	case *sql.Case:
-		return "case"
+		return orName(e.Else, "case")
 	case *sql.Exists:
-		return "exists"
+		return "exists", false
 	case *sql.Array:
-		return "array"
+		return "array", false
 	case *sql.Subscript:
-		return outputName(e.X)
+		return ownName(e.X)
 	case *sql.Subquery:
 		if e.Array {
-			return "array"
+			return "array", false
 		}
 		if s, ok := e.Query.Body.(*sql.Select); ok && len(s.Items) == 1 {
 			if s.Items[0].Alias.Name != "" {
-				return s.Items[0].Alias.Name
+				return s.Items[0].Alias.Name, false
 			}
-			return outputName(s.Items[0].Expr)
+			return outputName(s.Items[0].Expr), false
 		}
 	}
-	return "?column?"
+	return "", true
+}
+
+// orName is the name that x gives, or a weak one of what is around it.
+func orName(x sql.Expr, around string) (name string, weak bool) {
+	if name, weak = ownName(x); name != "" && !weak {
+		return name, false
+	}
+	return around, true
 }
 
 func (b *exprBinder) groupBy(s *sql.Select, k *block) error {

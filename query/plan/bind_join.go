@@ -107,6 +107,9 @@ func (b *Binder) aliasJoin(blk *block, j *sql.Join) error {
 	if len(j.Alias.Columns) > len(cols) {
 		return b.fail(j.Alias.Pos, errcode.InvalidReference, "join expression %q has %d columns available but %d columns specified", j.Alias.Name, len(cols), len(j.Alias.Columns))
 	}
+	for i := range cols {
+		cols[i].same = 0
+	}
 	for i, c := range j.Alias.Columns {
 		cols[i].name = c.Name
 	}
@@ -161,7 +164,7 @@ func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 		if err != nil {
 			return usingError(err, name.Name, "right")
 		}
-		lc, rc := x.Col, y.Col
+		order := x.order
 		y = y.shift(width)
 		p, q, err := b.match(name.Pos, "=", x, y, name.Pos, name.Pos)
 		if err != nil {
@@ -169,8 +172,9 @@ func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 		}
 		cond = and(cond, call(fnEq, Bool, p, q))
 		merged = append(merged, mergedValue(n.Kind, p, q))
-		mergedCols = append(mergedCols, scopeColumn{name: name.Name, typ: p.Type, order: l.scope.cols[lc].order})
-		l.scope.cols[lc].merged, r.scope.cols[rc].merged = true, true
+		mergedCols = append(mergedCols, scopeColumn{name: name.Name, typ: p.Type, order: order})
+		l.scope.hide(name.Name)
+		r.scope.hide(name.Name)
 	}
 	for _, rel := range r.scope.rels {
 		rel.from += width
@@ -192,6 +196,11 @@ func (b *Binder) join(l, r *block, j *sql.Join, lateral *Expr) error {
 	n.condition(conjuncts(cond), width)
 	l.source = n
 	if len(merged) > 0 {
+		for i, e := range merged {
+			if e.Kind == ExprCol {
+				mergedCols[i].same = len(merged) + e.Col - i
+			}
+		}
 		l.lead(merged, mergedCols)
 	}
 	return nil

@@ -62,7 +62,23 @@ type scopeColumn struct {
 	name   string
 	typ    Type
 	order  []string // declared order of the values
-	merged bool     // the right side of a USING column: not shown by *, not found by name alone
+	merged bool     // a side of a USING column: not shown by *, not found by name alone
+	same   int      // of a USING column: how far behind it the side is that it is the same as; 0: none
+}
+
+// ref refers to a column; to a USING column by the side that it is the same as, so that who groups by one groups by both.
+func (s *scope) ref(i int, at sql.Pos) *Expr {
+	c := s.cols[i+s.cols[i].same]
+	e := ColumnRef(i+s.cols[i].same, c.typ)
+	e.order, e.at = c.order, at
+	return e
+}
+
+// hide takes a column that stands in USING out of those that are found by name alone.
+func (s *scope) hide(name string) {
+	for i := range s.cols {
+		s.cols[i].merged = s.cols[i].merged || s.cols[i].name == name
+	}
 }
 
 func (s *scope) add(name, schemaName string, t *schema.Table, cols []scopeColumn) {
@@ -126,9 +142,7 @@ func (b *Binder) findOrNot(s *scope, c *sql.Column) (*Expr, error) {
 		}
 		return b.lookUp(b.outer, c)
 	}
-	e := ColumnRef(found, s.cols[found].typ)
-	e.order, e.at = s.cols[found].order, c.Pos
-	return e, nil
+	return s.ref(found, c.Pos), nil
 }
 
 // hiddenColumns are those that relations of PostgreSQL have and * does not show.
