@@ -150,10 +150,12 @@ func (d *duel) both(s *differential.Statement) (quipu, postgres *differential.Re
 	return quipu, postgres, differential.Compare(&differential.Statement{Ordered: true}, d.quipu.simple(s.Check), d.postgres.simple(s.Check))
 }
 
-// SQLSTATEs of statements that have no answer: one that took too long, as which all of them count, and one that a busy node could take no snapshot for.
+// SQLSTATEs of statements that have no answer: one that took too long, as which all of them count, one that a busy node could take no snapshot for,
+// and one that needs more than quipu.memory_limit, where PostgreSQL goes on with files.
 const (
 	slow        = "57014"
 	unavailable = "57P03"
+	large       = "53200"
 )
 
 // side is a connection to a server.
@@ -231,7 +233,7 @@ func (s *side) result(sets []*pgconn.Result, err error) *differential.Result {
 	r := &differential.Result{}
 	if err != nil {
 		refused, ok := errors.AsType[*pgconn.PgError](err)
-		if errors.Is(err, context.DeadlineExceeded) || ok && refused.Code == unavailable {
+		if errors.Is(err, context.DeadlineExceeded) || ok && (refused.Code == unavailable || refused.Code == large) {
 			r.Code = slow
 		} else if ok {
 			r.Code, r.Text = refused.Code, refused.Message

@@ -15,7 +15,7 @@ type Histogram struct {
 	Writes   int // writes after which the tables were equal
 	Refused  int // statements that both refused
 	SameCode int // of them, those with the same SQLSTATE
-	Slow     int // statements that took one of them too long
+	Slow     int // statements that took one of them too long, or too much memory
 	uses     map[string]int
 }
 
@@ -69,7 +69,7 @@ func (h *Histogram) String() string {
 	var b strings.Builder
 	share := func(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) }
 	fmt.Fprintf(&b, "%6d queries equal, %.1f %% of them with rows, %.1f %% with a join or a subquery\n", h.Equal, share(h.Rows, h.Equal), share(h.Deep, h.Equal))
-	fmt.Fprintf(&b, "%6d statements about the session equal\n%6d writes equal\n%6d statements refused by both, %.1f %% with the same SQLSTATE, all with one of its class\n%6d too slow for one of them\n\n",
+	fmt.Fprintf(&b, "%6d statements about the session equal\n%6d writes equal\n%6d statements refused by both, %.1f %% with the same SQLSTATE, all with one of its class\n%6d too slow or too large for one of them\n\n",
 		h.Others, h.Writes, h.Refused, share(h.SameCode, h.Refused), h.Slow)
 	for _, p := range productions() {
 		fmt.Fprintf(&b, "%6d %s\n", h.uses[p], p)
@@ -101,6 +101,8 @@ func (h *Histogram) Check(least int) error {
 		return fmt.Errorf("%d of %d results have rows, fewer than 70 %%", h.Rows, h.Equal)
 	case h.Deep*10 < h.Equal*3:
 		return fmt.Errorf("%d of %d queries have a join or a subquery, fewer than 30 %%", h.Deep, h.Equal)
+	case h.Slow*100 > h.Equal:
+		return fmt.Errorf("%d statements were too slow or too large beside %d queries, more than 1 %%", h.Slow, h.Equal)
 	}
 	return nil
 }

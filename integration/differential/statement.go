@@ -144,10 +144,10 @@ func (g *Generator) with(s *scope) *node {
 	return n("WITH", noKind, "WITH ", list(", ", queries...), " ")
 }
 
-// unsorted finds queries that PostgreSQL 15 may leave in the wrong order: it takes keys that a join or WHERE equates, or that WHERE fixes, for equal
-// also where a grouping set does not have them (mended in 18).
+// unsorted finds queries that PostgreSQL 15 may leave in the wrong order: it takes keys that a join or WHERE equates, or that WHERE fixes, which NOT (a <> b)
+// does, too, for equal also where a grouping set does not have them (mended in 18).
 func unsorted(query string) bool {
-	return regexp.MustCompile(`ROLLUP|CUBE|GROUPING SETS`).MatchString(query) && regexp.MustCompile(` = |USING|NATURAL| IN `).MatchString(query)
+	return regexp.MustCompile(`ROLLUP|CUBE|GROUPING SETS`).MatchString(query) && regexp.MustCompile(` = | <> | != |USING|NATURAL| IN `).MatchString(query)
 }
 
 // sortable is q as a query that ORDER BY may follow.
