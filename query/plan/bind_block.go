@@ -273,6 +273,9 @@ func (b *Binder) onGroups(e *Expr, k *block) (*Expr, error) {
 		case exprAdjusted:
 			return ColumnRef(width+2*x.Col+x.Field, x.Type)
 		case ExprCol:
+			if i := k.sameKey(x); i >= 0 {
+				return ColumnRef(i, x.Type)
+			}
 			if err == nil {
 				err = b.fail(x.at, errcode.GroupingError, "column %q must appear in the GROUP BY clause or be used in an aggregate function", k.scope.cols[x.Col].name)
 				if k.scope.cols[x.Col].name == "count" {
@@ -368,6 +371,13 @@ func (b *exprBinder) star(star *sql.Star, it sql.SelectItem, k *block) error {
 		return b.fail(star.Pos, errcode.SyntaxError, "SELECT * with no tables specified is not valid")
 	}
 	return nil
+}
+
+// sameKey is the key that is the same column as x by another name of a USING column, or -1.
+func (k *block) sameKey(x *Expr) int {
+	return slices.IndexFunc(k.keys, func(key *Expr) bool {
+		return key.Kind == ExprCol && key.Type == x.Type && k.scope.side(key.Col) == k.scope.side(x.Col)
+	})
 }
 
 // outputName is the name of a column without an alias, as PostgreSQL gives it.

@@ -66,11 +66,16 @@ type scopeColumn struct {
 	same   int      // of a USING column: how far behind it the side is that it is the same as; 0: none
 }
 
+// side is the column that a USING column is the same as, and any other one itself.
+func (s *scope) side(i int) int { return i + s.cols[i].same }
+
 // ref refers to a column; to a USING column by the side that it is the same as, so that who groups by one groups by both.
-func (s *scope) ref(i int, at sql.Pos) *Expr {
-	c := s.cols[i+s.cols[i].same]
-	e := ColumnRef(i+s.cols[i].same, c.typ)
-	e.order, e.at = c.order, at
+func (s *scope) ref(i int, at sql.Pos) *Expr { return s.own(s.side(i), at) }
+
+// own refers to a column by itself. So does the name behind USING, whose columns PostgreSQL tells from the sides in grouping sets.
+func (s *scope) own(i int, at sql.Pos) *Expr {
+	e := ColumnRef(i, s.cols[i].typ)
+	e.order, e.at = s.cols[i].order, at
 	return e
 }
 
@@ -113,7 +118,7 @@ func (b *Binder) find(s *scope, c *sql.Column) (*Expr, error) {
 }
 
 func (b *Binder) findOrNot(s *scope, c *sql.Column) (*Expr, error) {
-	found := -1
+	found, ref := -1, s.ref
 	for _, r := range s.rels {
 		if c.Table != "" && (c.Table != r.name || c.Schema != "" && c.Schema != r.schema) || c.Table == "" && r.extra {
 			continue
@@ -125,7 +130,9 @@ func (b *Binder) findOrNot(s *scope, c *sql.Column) (*Expr, error) {
 			if found >= 0 {
 				return nil, b.fail(c.Pos, errcode.AmbiguousColumn, "column reference %q is ambiguous", c.Name)
 			}
-			found = i
+			if found = i; r.extra {
+				ref = s.own
+			}
 		}
 	}
 	if found < 0 {
@@ -142,7 +149,7 @@ func (b *Binder) findOrNot(s *scope, c *sql.Column) (*Expr, error) {
 		}
 		return b.lookUp(b.outer, c)
 	}
-	return s.ref(found, c.Pos), nil
+	return ref(found, c.Pos), nil
 }
 
 // hiddenColumns are those that relations of PostgreSQL have and * does not show.
