@@ -117,15 +117,10 @@ func piece(text string, list [][]int, i int) (first, last int) {
 	return list[i][0], len(text)
 }
 
-// inputs are those of a script's cases.
+// inputs are those of a script's cases that are statements.
 func inputs(script string) (out []string) {
-	for c := range strings.SplitSeq(script, "\n\n") {
-		directive, rest, _ := strings.Cut(strings.TrimSpace(c), "\n")
-		for strings.HasPrefix(directive, "#") {
-			directive, rest, _ = strings.Cut(rest, "\n")
-		}
-		input, _, ok := strings.Cut(rest, "\n----")
-		if ok && (directive == "sql" || directive == "sorted" || directive == "prepare") {
+	for directive, input := range cases(script) {
+		if directive == "sql" || directive == "sorted" || directive == "prepare" {
 			out = append(out, input)
 		}
 	}
@@ -187,15 +182,14 @@ func (p *planned) samePlan(q *sql.Query, args []plan.Value, want string, failed 
 func (p *planned) again(st *query.Statement, args []plan.Value) {
 	p.tb.Helper()
 	var first string
-	var failed error
 	for i := range 3 {
 		got, err := p.answer(st, args)
 		switch p.public(err, p.text); {
 		case timed(err) || err != nil && i == 0:
 			return
 		case i == 0:
-			first, failed = got, err
-		case got != first || (err == nil) != (failed == nil):
+			first = got
+		case got != first || err != nil:
 			if !passing.MatchString(p.text) {
 				p.tb.Errorf("%q gives\n%s\nand then\n%s%v", p.text, first, got, err)
 			}

@@ -73,16 +73,7 @@ func TestKeptPlansAnswerAlike(t *testing.T) {
 var literals = regexp.MustCompile(`'[^']*'|\b\d+\b`)
 
 func keptScript(t *testing.T, w *world, text string) (asked, kept, open int) {
-	for c := range strings.SplitSeq(text, "\n\n") {
-		c = strings.TrimSpace(c)
-		for strings.HasPrefix(c, "#") {
-			_, c, _ = strings.Cut(c, "\n")
-		}
-		directive, rest, _ := strings.Cut(c, "\n")
-		input, _, ok := strings.Cut(rest, "\n----")
-		if !ok {
-			continue
-		}
+	for directive, input := range cases(text) {
 		list, err := query.Parse(input)
 		if directive != "sql" && directive != "sorted" || err != nil || len(list) != 1 {
 			w.answerTo(directive, input)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +85,21 @@ func runScript(t testing.TB, w *world, text string) string {
 		i = end
 	}
 	return out.String()
+}
+
+// cases are the directives and inputs of a script, in order.
+func cases(script string) iter.Seq2[string, string] {
+	return func(yield func(directive, input string) bool) {
+		for c := range strings.SplitSeq(script, "\n\n") {
+			directive, rest, _ := strings.Cut(strings.TrimSpace(c), "\n")
+			for strings.HasPrefix(directive, "#") {
+				directive, rest, _ = strings.Cut(rest, "\n")
+			}
+			if input, _, ok := strings.Cut(rest, "\n----"); ok && !yield(directive, input) {
+				return
+			}
+		}
+	}
 }
 
 func (w *world) answerTo(directive, input string) string {
