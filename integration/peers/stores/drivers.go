@@ -34,7 +34,7 @@ func driverClients(dir string) (out []wireClient, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, wireClient{"JDBC", driverClient(func(w wireCase, p wirePeer) []string {
+		out = append(out, wireClient{"JDBC", true, driverClient(func(w wireCase, p wirePeer) []string {
 			user, rest, _ := strings.Cut(strings.TrimPrefix(p.url, "postgres://"), "@")
 			return []string{java, "-cp", jdbcDriver, source, "jdbc:postgresql://" + rest + "&user=" + user, strings.ReplaceAll(w.sql, "$1", "?")}
 		})})
@@ -44,7 +44,7 @@ func driverClients(dir string) (out []wireClient, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, wireClient{"psycopg2 (simple) and psycopg 3 (kept)", driverClient(func(w wireCase, p wirePeer) []string {
+		out = append(out, wireClient{"psycopg2 (simple) and psycopg 3 (kept)", true, driverClient(func(w wireCase, p wirePeer) []string {
 			return []string{python, source, p.url, strings.ReplaceAll(w.sql, "$1", "%s")}
 		})})
 	}
@@ -59,9 +59,6 @@ func keep(dir, name string, text []byte) (string, error) {
 // driverClient measures with a program that is told the case and prints the queries a second.
 func driverClient(command func(wireCase, wirePeer) []string) func(wireCase, context.Context, wirePeer, time.Duration) (rate, latency float64, err error) {
 	return func(w wireCase, ctx context.Context, p wirePeer, span time.Duration) (rate, latency float64, err error) {
-		if w.conns > 1 {
-			return 0, 0, errMissing
-		}
 		arg := ""
 		if w.kept {
 			arg = wireArg

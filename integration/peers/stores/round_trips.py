@@ -4,14 +4,10 @@ import sys
 import time
 
 url, sql, arg, value, seconds = sys.argv[1:]
-try:
-    if arg:
-        import psycopg as driver
-    else:
-        import psycopg2 as driver
-except ImportError as e:
-    print("missing:", e)
-    sys.exit(77)
+if arg:
+    import psycopg as driver
+else:
+    import psycopg2 as driver
 
 conn = driver.connect(url)
 conn.autocommit = True
