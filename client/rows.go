@@ -34,7 +34,7 @@ type Footing struct {
 	Tag      string // for example SELECT 3 or INSERT 0 12
 	Notices  []Notice
 	Snapshot string        // the instant read, "term/round/catalog"; empty if no counts were read
-	Age      time.Duration // of the oldest shard read
+	Age      time.Duration // of the oldest shard read, when the statement began: 0 of a strict read
 	Settings map[string]string
 	Receipt  string // what an INSERT counted, as quipu.min_index takes it
 }

@@ -181,9 +181,9 @@ type End struct {
 	Rows     int64
 	Notices  []Notice
 	Snapshot *schema.SnapshotID
-	Level    Level      // that the snapshot was taken at; empty without one
-	Fresh    *Freshness // of the level Stale, and nil else
-	Age      time.Duration
+	Level    Level             // that the snapshot was taken at; empty without one
+	Fresh    *Freshness        // of the level Stale, and nil else
+	Age      time.Duration     // of the oldest shard, when the statement began
 	Settings map[string]string // that the statement changed
 	Local    map[string]string // that it changed for the rest of the transaction
 	Receipt  string
@@ -242,7 +242,8 @@ type session struct {
 	params   []plan.Type       // of a prepared statement
 	of       *Statement        // that runs; nil: none does
 	now      time.Time
-	given    int64 // rows of the statement that runs
+	began    time.Time // the statement that runs
+	given    int64     // rows of the statement that runs
 }
 
 func (e *Engine) session(r Request) (*session, error) {
@@ -320,10 +321,10 @@ func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
 // statement runs one statement within its time.
 func (s *session) statement(ctx context.Context, st *Statement, sink Sink) error {
 	s.given, s.of = 0, st
-	began := s.e.o.Now()
-	id := s.e.activity.begin(s.r.Principal, st.shown, began)
+	s.began = s.e.o.Now()
+	id := s.e.activity.begin(s.r.Principal, st.shown, s.began)
 	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st.Tree, sink) })
-	s.e.activity.end(id, st.shown, began, s.e.o.Now(), s.given, err)
+	s.e.activity.end(id, st.shown, s.began, s.e.o.Now(), s.given, err)
 	return err
 }
 

@@ -28,15 +28,16 @@ type world struct {
 	tables map[schema.Name]*schema.Table
 	nextID schema.TableID
 	engine *query.Engine
+	now    time.Time
 	late   func(context.Context)                                                      // runs before each snapshot, if it is set
 	remote func(*storage.Snapshot, *plan.Fragment, exec.Options) (exec.Worker, error) // opens fragments, if it is set
 }
 
-// epoch is the time of every world.
+// epoch is the time of every world, until a test lets it pass.
 var epoch = time.Date(2024, 5, 1, 12, 30, 0, 0, time.UTC)
 
 func newWorld(tb testing.TB, shards int) *world {
-	w := &world{tb: tb, slots: schema.EvenSlotMap(shards), tables: map[schema.Name]*schema.Table{}, nextID: 1}
+	w := &world{tb: tb, now: epoch, slots: schema.EvenSlotMap(shards), tables: map[schema.Name]*schema.Table{}, nextID: 1}
 	memory := storage.NewMemory(1 << 30)
 	w.stores = make([]*storage.Store, shards)
 	for i := range shards {
@@ -48,7 +49,7 @@ func newWorld(tb testing.TB, shards int) *world {
 			s.Close()
 		}
 	})
-	w.engine = query.New(query.Options{Catalog: w, Source: w, Writer: w, DDL: w, Now: func() time.Time { return epoch }})
+	w.engine = query.New(query.Options{Catalog: w, Source: w, Writer: w, DDL: w, Now: func() time.Time { return w.now }})
 	return w
 }
 

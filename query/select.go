@@ -122,7 +122,7 @@ func (s *session) rowsOnce(ctx context.Context, bound *plan.Query, out *once, en
 		taken = true
 		defer snap.Release()
 		env.Shards = snap.Shards
-		end.Snapshot, end.Level, end.Age = &snap.ID, level, s.e.o.Now().Sub(snap.Taken)
+		end.Snapshot, end.Level, end.Age = &snap.ID, level, max(0, s.began.Sub(snap.Taken))
 		if end.Fresh = snap.Fresh; end.Fresh != nil {
 			end.Age += end.Fresh.Age()
 			env.Tested = end.Fresh.tested

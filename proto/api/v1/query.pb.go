@@ -530,7 +530,7 @@ type QueryEnd struct {
 	Notices []*Notice `protobuf:"bytes,2,rep,name=notices,proto3" json:"notices,omitempty"`
 	// Instant that the result was read at; absent if it read no counts.
 	Snapshot *SnapshotID `protobuf:"bytes,3,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	// Age of the oldest shard read, in milliseconds.
+	// Age of the oldest shard read, in milliseconds, when the statement began: 0 if the read is strict and no transaction keeps its snapshot.
 	AgeMs int64 `protobuf:"varint,4,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	Rows  int64 `protobuf:"varint,5,opt,name=rows,proto3" json:"rows,omitempty"`
 	// Settings that the statement changed, with their new values.
