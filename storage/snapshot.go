@@ -126,7 +126,10 @@ type Filter struct {
 type CodeSet []uint64
 
 // NewCodeSet is an empty set with room for codes up to most.
-func NewCodeSet(most uint32) CodeSet { return make(CodeSet, most/64+1) }
+func NewCodeSet(most uint32) CodeSet { return make(CodeSet, CodeSetLen(most)) }
+
+// CodeSetLen is the length of such a set.
+func CodeSetLen(most uint32) int { return int(most/64) + 1 }
 
 // Add puts c, within the room, into the set.
 func (s CodeSet) Add(c uint32) { s[c/64] |= 1 << (c % 64) }

@@ -106,6 +106,23 @@ type runs struct {
 	away    []int     // and those that other nodes read
 	workers int       // shards that are read here at a time; each has its part of the query's goroutines
 	began   time.Time // if somebody asks for the cost
+
+	one struct { // room for what a fragment on one shard makes
+		shard   [1]Shard
+		worker  [1]Worker
+		here    [1]int
+		partial [1]*Partial
+		merged  [1]merged
+		group   [1]*merged
+	}
+}
+
+// listOf is an empty list for n elements, in one where that suffices.
+func listOf[T any](one *[1]T, n int) []T {
+	if n <= 1 {
+		return one[:0]
+	}
+	return make([]T, 0, n)
 }
 
 func (e *Env) open(f *plan.Fragment) (*runs, error) {
@@ -118,7 +135,12 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	}
 	shards := e.Shards
 	if f.Shards != nil {
-		shards = slices.DeleteFunc(slices.Clone(shards), func(s Shard) bool { return !slices.Contains(f.Shards, s.ID) })
+		shards = listOf(&r.one.shard, len(f.Shards))
+		for i := range e.Shards {
+			if slices.Contains(f.Shards, e.Shards[i].ID) {
+				shards = append(shards, e.Shards[i])
+			}
+		}
 	}
 	options := e.Options
 	if options.Parallel <= 0 {
@@ -127,7 +149,7 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	r.workers = max(1, min(options.Parallel, len(shards)))
 	options.Parallel /= r.workers
 	blocks := 0
-	r.list, r.here = make([]Worker, 0, len(shards)), make([]int, 0, len(shards))
+	r.list, r.here = listOf(&r.one.worker, len(shards)), listOf(&r.one.here, len(shards))
 	for i := range shards {
 		run, err := shards[i].open(f, options)
 		if err != nil {
@@ -199,7 +221,7 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 	if r.cost != nil {
 		began = time.Now()
 	}
-	out := make([]*Partial, len(r.list))
+	out := listOf(&r.one.partial, len(r.list))[:len(r.list)]
 	err := r.each(func(i int) (err error) {
 		out[i], err = r.list[i].First(ctx)
 		return err
@@ -250,7 +272,7 @@ func (r *runs) groups(ctx context.Context) ([]*merged, error) {
 
 func (r *runs) merge(partials []*Partial) ([]*merged, error) {
 	if r.f.Mode == plan.ModeLocal || len(partials) == 1 {
-		return disjoint(partials), nil
+		return r.disjoint(partials), nil
 	}
 	var out []*merged
 	index := map[string]*merged{}
@@ -277,12 +299,12 @@ func (r *runs) merge(partials []*Partial) ([]*merged, error) {
 }
 
 // disjoint is merge where no two shards have the same group.
-func disjoint(partials []*Partial) []*merged {
+func (r *runs) disjoint(partials []*Partial) []*merged {
 	n := 0
 	for _, p := range partials {
 		n += len(p.Groups)
 	}
-	all, out := make([]merged, 0, n), make([]*merged, 0, n)
+	all, out := listOf(&r.one.merged, n), listOf(&r.one.group, n)
 	for shard, p := range partials {
 		for i := range p.Groups {
 			g := &p.Groups[i]

@@ -16,14 +16,19 @@ type grid struct {
 	overflow bool
 }
 
-func newGrid(s *shape, sums int, mem *Budget) (*grid, error) {
-	g := &grid{shape: s, sums: sums, mem: mem}
+func newGrid(room *room, s *shape, sums int, mem *Budget) (*grid, error) {
+	g := room.grids.one()
+	g.shape, g.sums, g.mem = s, sums, mem
 	switch s.kind {
 	case denseShape:
 		if err := g.take(int64(s.size) * int64(sums) * 8); err != nil {
 			return nil, err
 		}
-		g.vals = spareInts(int(s.size) * sums)
+		if n := int(s.size) * sums; n < spareMin {
+			g.vals = room.sums.take(n)
+		} else {
+			g.vals = spareInts(n)
+		}
 	case packedShape:
 		if err := g.take(1 << 12); err != nil {
 			return nil, err

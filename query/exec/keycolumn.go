@@ -21,9 +21,10 @@ type keyColumn struct {
 // valueBytes is what a decoded value is counted as in the budget.
 const valueBytes = 64
 
-// keyColumn prepares the key expression e. Only codes of allowed, if it is not nil, can come.
-func (t *table) keyColumn(e *plan.Expr, allowed []storage.CodeSet, mem *Budget) (*keyColumn, error) {
-	k := &keyColumn{dim: -1, t: t}
+// keyColumn prepares the key expression e.
+func (s *scan) keyColumn(e *plan.Expr) (*keyColumn, error) {
+	k, t, mem := s.room.columns.one(), s.t, s.mem
+	k.dim, k.t = -1, t
 	cols := e.Columns()
 	switch {
 	case len(cols) == 0:
@@ -49,7 +50,7 @@ func (t *table) keyColumn(e *plan.Expr, allowed []storage.CodeSet, mem *Budget) 
 	}
 	k.codes = make([]uint32, n+1)
 	in, row := newInterner(), t.row()
-	set := allowed[k.dim]
+	set := s.sets[k.dim] // other codes cannot come
 	for code := uint32(0); code <= n; code++ {
 		if set != nil && !set.Has(code) {
 			continue

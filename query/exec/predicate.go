@@ -46,24 +46,25 @@ type predicate struct {
 	always   bool
 }
 
-// prepare evaluates e once for each value where it looks at one column.
-func (t *table) prepare(e *plan.Expr) (*predicate, error) {
-	p := &predicate{expr: e, cols: e.Columns(), dim: -1}
+// predicate evaluates e once for each value where it looks at one column.
+func (s *scan) predicate(e *plan.Expr) (*predicate, error) {
+	p, dims := s.room.predicates.one(), s.t.dims
+	p.expr, p.cols, p.dim = e, e.Columns(), -1
 	switch {
 	case len(p.cols) == 0:
 		ok, err := e.True(nil)
 		p.constant, p.always = true, ok
 		return p, err
-	case len(p.cols) == 1 && p.cols[0] < t.dims:
+	case len(p.cols) == 1 && p.cols[0] < dims:
 		p.dim = p.cols[0]
 		var err error
-		p.set, err = t.codeSet(p.dim, e)
+		p.set, err = s.codeSet(p.dim, e)
 		return p, err
-	case len(p.cols) == 1 && p.cols[0] == t.dims:
+	case len(p.cols) == 1 && p.cols[0] == dims:
 		p.windows = map[int64]bool{}
-		row := t.row()
-		for _, w := range t.view.Windows() {
-			row[t.dims] = t.ts(w)
+		row := s.t.row()
+		for _, w := range s.t.view.Windows() {
+			row[dims] = s.t.ts(w)
 			ok, err := e.True(row)
 			if err != nil {
 				return nil, err
@@ -75,21 +76,20 @@ func (t *table) prepare(e *plan.Expr) (*predicate, error) {
 }
 
 // codeSet is the set of codes of dim for which e is true. Equality with constants looks the codes up instead.
-func (t *table) codeSet(dim int, e *plan.Expr) (storage.CodeSet, error) {
-	n := t.view.DictLen(dim)
+func (s *scan) codeSet(dim int, e *plan.Expr) (storage.CodeSet, error) {
+	n := s.t.view.DictLen(dim)
+	set := s.room.codeSet(n)
 	if values, ok := e.Equals(); ok {
-		set := storage.NewCodeSet(n)
 		for _, v := range values {
-			if code, ok := t.view.Code(dim, plan.SchemaValue(v).Text); ok {
+			if code, ok := s.t.view.Code(dim, plan.SchemaValue(v).Text); ok {
 				set.Add(code)
 			}
 		}
 		return set, nil
 	}
-	set := storage.NewCodeSet(n)
-	row := t.row()
+	row := s.t.row()
 	for code := uint32(0); code <= n; code++ {
-		row[dim] = t.value(dim, code)
+		row[dim] = s.t.value(dim, code)
 		ok, err := e.True(row)
 		if err != nil {
 			return nil, err
@@ -102,11 +102,11 @@ func (t *table) codeSet(dim int, e *plan.Expr) (storage.CodeSet, error) {
 }
 
 // intersect is the codes in both sets.
-func intersect(a, b storage.CodeSet) storage.CodeSet {
+func (s *scan) intersect(a, b storage.CodeSet) storage.CodeSet {
 	if a == nil {
 		return b
 	}
-	out := make(storage.CodeSet, min(len(a), len(b)))
+	out := storage.CodeSet(s.room.words.take(min(len(a), len(b))))
 	for i := range out {
 		out[i] = a[i] & b[i]
 	}
@@ -121,12 +121,12 @@ type tester struct {
 	memo map[*predicate]map[uint64]bool
 }
 
-func newTester(t *table, dims []int) tester {
-	x := tester{t: t, at: make([]int, t.dims)}
+func (s *scan) tester() tester {
+	x := tester{t: s.t, at: s.room.ints.take(s.t.dims)}
 	for i := range x.at {
 		x.at[i] = -1
 	}
-	for i, d := range dims {
+	for i, d := range s.dims {
 		x.at[d] = i
 	}
 	return x

@@ -231,7 +231,7 @@ func mergeCrosstabs(parts []*plan.Cells, dims int) (*plan.Cells, error) {
 		out.Null += p.Null
 		cells += len(p.Count)
 	}
-	g, err := newGrid(newShape(cards, 1, uint64(cells)), 1, nil)
+	g, err := newGrid(&room{}, newShape(&room{}, cards, 1, uint64(cells)), 1, nil)
 	if err != nil {
 		return nil, err
 	}

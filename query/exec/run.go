@@ -20,7 +20,7 @@ type Options struct {
 type Run struct {
 	f    *plan.Fragment
 	t    table
-	s    scan
+	s    *scan // nil: the run has ended
 	o    Options
 	cost ScanStats
 
@@ -45,12 +45,14 @@ func OpenRun(snap *storage.Snapshot, f *plan.Fragment, o Options) (*Run, error) 
 		o.Parallel = goroutines()
 	}
 	r := &Run{f: f, o: o, t: table{view: view, dims: f.Dims}, sums: -1}
-	r.s = scan{t: &r.t, mem: o.Memory}
-	if err := r.s.open(f); err != nil {
-		return nil, err
+	r.s = newScan(&r.t, o.Memory)
+	err := r.s.open(f)
+	if err == nil && f.Cells == nil {
+		err = r.tasks()
 	}
-	if f.Cells == nil {
-		return r, r.tasks()
+	if err != nil {
+		r.Close()
+		return nil, err
 	}
 	return r, nil
 }
@@ -63,16 +65,16 @@ func (r *Run) Cost() ScanStats { return r.cost }
 
 // tasks lays out what the scan groups by.
 func (r *Run) tasks() error {
-	seen := map[*plan.Expr]int{}
-	for _, k := range r.f.Keys {
-		i, err := r.s.key(k, seen)
+	room := &r.s.room
+	r.keyCols = room.ints.take(len(r.f.Keys))
+	for at, k := range r.f.Keys {
+		i, err := r.s.key(k)
 		if err != nil {
 			return err
 		}
-		r.keyCols = append(r.keyCols, i)
+		r.keyCols[at] = i
 	}
-	ints := make([]int, 2*len(r.f.Aggs))
-	r.sumOf, r.taskOf = ints[:len(r.f.Aggs)], ints[len(r.f.Aggs):]
+	r.sumOf, r.taskOf = room.ints.take(len(r.f.Aggs)), room.ints.take(len(r.f.Aggs))
 	if err := r.sumTask(); err != nil {
 		return err
 	}
@@ -81,29 +83,31 @@ func (r *Run) tasks() error {
 		if a.Kind == plan.AggSum || a.Kind == plan.AggCells {
 			continue
 		}
-		if err := r.ownTask(i, a, seen); err != nil {
+		if err := r.ownTask(i, a); err != nil {
 			return err
 		}
 	}
 	for _, t := range r.s.tasks {
-		cards := make([]uint32, len(t.cols))
+		cards := room.codes.take(len(t.cols))
 		for i, c := range t.cols {
 			cards[i] = r.s.keys[c].card
 		}
-		t.shape = newShape(cards, len(t.sums), r.t.view.Cells())
+		t.shape = newShape(room, cards, len(t.sums), r.t.view.Cells())
 	}
 	return nil
 }
 
 // ownTask gives an aggregate that looks at values a task; tests of the same cells share one.
-func (r *Run) ownTask(i int, a *plan.Aggregate, seen map[*plan.Expr]int) error {
-	t := &task{cols: slices.Clone(r.keyCols), sums: []sumSpec{{ones: a.Kind != plan.AggTest}}}
+func (r *Run) ownTask(i int, a *plan.Aggregate) error {
+	t := r.s.room.tasks.one()
+	t.cols, t.sums = slices.Clone(r.keyCols), r.s.room.specs.take(1)
+	t.sums[0].ones = a.Kind != plan.AggTest
 	args := a.Cats
 	if a.Kind != plan.AggTest {
 		args = []*plan.Expr{a.Arg}
 	}
 	for _, e := range args {
-		c, err := r.s.key(e, seen)
+		c, err := r.s.key(e)
 		if err != nil {
 			return err
 		}
@@ -130,7 +134,8 @@ func (r *Run) ownTask(i int, a *plan.Aggregate, seen map[*plan.Expr]int) error {
 
 // sumTask collects the plain sums. They also say which groups there are, unless some unfiltered test does so by itself.
 func (r *Run) sumTask() error {
-	t := &task{cols: r.keyCols}
+	t := r.s.room.tasks.one()
+	t.cols, t.sums = r.keyCols, r.s.room.specs.take(len(r.f.Aggs) + 1)[:0]
 	whole := false
 	for i, a := range r.f.Aggs {
 		whole = whole || a.Kind == plan.AggTest && a.Filter == nil
@@ -167,7 +172,7 @@ func (r *Run) First(ctx context.Context) (*Partial, error) {
 			return nil, err
 		}
 	}
-	r.tests = make([]*crosstabs, len(r.s.tasks))
+	r.tests = r.s.room.testsOf.take(len(r.s.tasks))
 	for i, a := range r.f.Aggs {
 		if t := r.taskOf[i]; a.Kind == plan.AggTest && !r.s.tasks[t].stream && r.tests[t] == nil {
 			r.tests[t] = newCrosstabs(r, t)
@@ -176,12 +181,16 @@ func (r *Run) First(ctx context.Context) (*Partial, error) {
 	return r.groups(ctx)
 }
 
-// Close gives the memory back.
+// Close gives the memory back. What First and Second gave stays.
 func (r *Run) Close() {
+	if r.s == nil {
+		return
+	}
 	for _, g := range r.grids {
 		g.free()
 	}
-	r.grids, r.totals, r.tests, r.samples = nil, nil, nil, nil
+	r.s.end()
+	*r = Run{f: r.f, o: r.o, cost: r.cost}
 }
 
 // groups turns the grids into groups.
@@ -244,7 +253,7 @@ func (r *Run) groupKeys() [][]uint32 {
 	}
 	g := r.grids[r.sums]
 	last := g.sums - 1
-	var out [][]uint32
+	out := r.s.room.lists.take(1)[:0]
 	for e := range g.entries() {
 		if g.has(e, last) {
 			out = append(out, g.codesOf(e, make([]uint32, len(r.keyCols))))

@@ -30,6 +30,7 @@ type task struct {
 type scan struct {
 	t       *table
 	keys    []*keyColumn
+	exprs   []*plan.Expr // of keys
 	tasks   []*task
 	sets    []storage.CodeSet // codes that may pass, by dimension; the storage skips the others
 	windows []*predicate      // conditions on ts
@@ -41,15 +42,16 @@ type scan struct {
 	filters storage.Filter
 	all     []storage.Segment // in one piece; nil before the first use
 
+	room room
 	own  work // room for that of the only goroutine
 	only [1]*work
 }
 
 // open prepares the filters of f.
 func (s *scan) open(f *plan.Fragment) error {
-	s.sets = make([]storage.CodeSet, len(s.t.view.Schema().Dims))
+	s.sets = s.room.sets.take(len(s.t.view.Schema().Dims))
 	for _, e := range f.Filters {
-		p, err := s.t.prepare(e)
+		p, err := s.predicate(e)
 		if err != nil {
 			return err
 		}
@@ -57,7 +59,7 @@ func (s *scan) open(f *plan.Fragment) error {
 		case p.constant:
 			s.never = s.never || !p.always
 		case p.dim >= 0:
-			s.sets[p.dim] = intersect(s.sets[p.dim], p.set)
+			s.sets[p.dim] = s.intersect(s.sets[p.dim], p.set)
 		case p.windows != nil:
 			s.windows = append(s.windows, p)
 		default:
@@ -82,19 +84,18 @@ func (s *scan) readDim(c int) {
 }
 
 // key adds a key column, or finds the one that is there, and gives its number.
-func (s *scan) key(e *plan.Expr, seen map[*plan.Expr]int) (int, error) {
-	for old, i := range seen {
+func (s *scan) key(e *plan.Expr) (int, error) {
+	for i, old := range s.exprs {
 		if old.Equal(e) {
 			return i, nil
 		}
 	}
-	k, err := s.t.keyColumn(e, s.sets, s.mem)
+	k, err := s.keyColumn(e)
 	if err != nil {
 		return 0, err
 	}
 	s.readDim(k.dim)
-	s.keys = append(s.keys, k)
-	seen[e] = len(s.keys) - 1
+	s.keys, s.exprs = append(s.keys, k), append(s.exprs, e)
 	return len(s.keys) - 1, nil
 }
 
@@ -103,7 +104,7 @@ func (s *scan) prepare(e *plan.Expr) (*predicate, error) {
 	if e == nil {
 		return nil, nil
 	}
-	p, err := s.t.prepare(e)
+	p, err := s.predicate(e)
 	if err == nil {
 		s.read(p)
 	}
@@ -213,22 +214,22 @@ func (a *ScanStats) add(b ScanStats) {
 
 // ready makes w the state of a goroutine.
 func (s *scan) ready(w *work) *work {
-	w.s, w.test = s, newTester(s.t, s.dims)
+	w.s, w.test = s, s.tester()
 	w.at = w.test.at
-	w.cols = make([][]uint32, len(s.keys))
-	w.bufs = make([][]uint32, len(s.keys))
+	w.cols, w.bufs = sized(w.cols, len(s.keys)), sized(w.bufs, len(s.keys))
 	return w
 }
 
 // open makes what the tasks are counted in.
 func (w *work) open() error {
-	w.grids, w.totals = make([]*grid, len(w.s.tasks)), make([]*totals, len(w.s.tasks))
+	room := &w.s.room
+	w.grids, w.totals = room.gridsOf.take(len(w.s.tasks)), room.totalsOf.take(len(w.s.tasks))
 	for i, t := range w.s.tasks {
 		var err error
 		if t.stream {
 			w.totals[i], err = newTotals(t.shape, w.s.mem)
 		} else {
-			w.grids[i], err = newGrid(t.shape, len(t.sums), w.s.mem)
+			w.grids[i], err = newGrid(room, t.shape, len(t.sums), w.s.mem)
 		}
 		if err != nil {
 			return err

@@ -26,8 +26,9 @@ const (
 )
 
 // newShape chooses the form: dense where the grid is small, or not much larger than the number of cells that can come.
-func newShape(cards []uint32, sums int, cells uint64) *shape {
-	s := &shape{cards: cards, mul: make([]uint64, len(cards))}
+func newShape(room *room, cards []uint32, sums int, cells uint64) *shape {
+	s := room.shapes.one()
+	s.cards, s.mul = cards, room.words.take(len(cards))
 	size, width := uint64(1), 0
 	fits := true
 	for _, c := range cards {

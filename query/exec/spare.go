@@ -8,11 +8,8 @@ var spare sync.Pool // of *[]int64
 
 const spareMin = 1 << 12 // integers: smaller grids are not worth keeping
 
-// spareInts gives n zeros.
+// spareInts gives n zeros, spareMin at least.
 func spareInts(n int) []int64 {
-	if n < spareMin {
-		return make([]int64, n)
-	}
 	if old, ok := spare.Get().(*[]int64); ok && cap(*old) >= n {
 		out := (*old)[:n]
 		clear(out)
@@ -24,6 +21,7 @@ func spareInts(n int) []int64 {
 // keepInts takes integers back that nobody refers to any more.
 func keepInts(v []int64) {
 	if cap(v) >= spareMin {
-		spare.Put(&v)
+		kept := v // whose address is taken here only: v stays off the heap
+		spare.Put(&kept)
 	}
 }
