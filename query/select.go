@@ -39,18 +39,17 @@ func (s *session) bind(ctx context.Context, q *sql.Query) (bound *plan.Query, er
 // run runs a bound query. Nothing has gone to the sink when a changed table makes it start anew.
 func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink Sink) error {
 	for try := 1; ; try++ {
-		end := &End{}
-		out := &once{sink: sink, columns: bound.Columns}
-		err := s.rows(ctx, bound, out, end, nil)
+		r := &reading{q: bound, sink: sink}
+		err := s.rows(ctx, r)
 		if err == nil {
-			if err := out.open(); err != nil {
+			if err := r.open(); err != nil {
 				return err
 			}
-			end.Rows, end.Tag = out.rows, "SELECT "+strconv.FormatInt(out.rows, 10)
-			return s.end(sink, end)
+			r.end.Rows, r.end.Tag = r.rows, "SELECT "+strconv.FormatInt(r.rows, 10)
+			return s.end(sink, &r.end)
 		}
 		var e *errcode.Error
-		if out.opened || try == plannedMax || !errors.As(err, &e) || e.Code != errcode.SchemaChanged {
+		if r.opened || try == plannedMax || !errors.As(err, &e) || e.Code != errcode.SchemaChanged {
 			return err
 		}
 		if bound, err = s.bind(ctx, q); err != nil {
@@ -59,38 +58,45 @@ func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink
 	}
 }
 
-// once opens a result at its first row.
-type once struct {
-	sink    Sink
-	columns []plan.Column
-	opened  bool
-	rows    int64
+// reading is a query that runs.
+type reading struct {
+	q        *plan.Query
+	sink     Sink
+	measured *measured // nil if nobody asks what it takes
+
+	opened bool // the sink has the columns
+	rows   int64
+	end    End
+
+	env    exec.Env
+	memory exec.Budget
 }
 
-func (o *once) open() error {
-	if o.opened {
+// open opens the result, at its first row or its end.
+func (r *reading) open() error {
+	if r.opened {
 		return nil
 	}
-	o.opened = true
-	return o.sink.Columns(o.columns)
+	r.opened = true
+	return r.sink.Columns(r.q.Columns)
 }
 
-func (o *once) row(values []plan.Value) error {
-	if err := o.open(); err != nil {
+func (r *reading) row(values []plan.Value) error {
+	if err := r.open(); err != nil {
 		return err
 	}
-	o.rows++
-	return o.sink.Row(values[:len(o.columns)])
+	r.rows++
+	return r.sink.Row(values[:len(r.q.Columns)])
 }
 
 // snapshotsMax is how many snapshots a query takes because a node was lost on which it worked.
 const snapshotsMax = 3
 
-// rows runs the plan on a snapshot, and on another one if that was lost before the first row. m is nil if nobody asks what it takes.
-func (s *session) rows(ctx context.Context, bound *plan.Query, out *once, end *End, m *measured) error {
+// rows runs the plan on a snapshot, and on another one if that was lost before the first row.
+func (s *session) rows(ctx context.Context, r *reading) error {
 	for try := 1; ; try++ {
-		taken, err := s.rowsOnce(ctx, bound, out, end, m)
-		if err == nil || !taken || out.opened || try == snapshotsMax || ctx.Err() != nil || !isLost(err) {
+		taken, err := s.rowsOnce(ctx, r)
+		if err == nil || !taken || r.opened || try == snapshotsMax || ctx.Err() != nil || !isLost(err) {
 			return err
 		}
 	}
@@ -103,16 +109,16 @@ func isLost(err error) bool {
 }
 
 // rowsOnce takes the snapshot that the plan needs and runs the plan on it.
-func (s *session) rowsOnce(ctx context.Context, bound *plan.Query, out *once, end *End, m *measured) (taken bool, err error) {
-	warned := warnings{}
-	env := &exec.Env{Warn: warned.add, Options: exec.Options{
-		Parallel: int(s.settings.number("quipu.parallelism")), Memory: exec.NewBudget(s.settings.bytes("quipu.memory_limit"))}}
-	if m != nil {
+func (s *session) rowsOnce(ctx context.Context, r *reading) (taken bool, err error) {
+	env, end := &r.env, &r.end
+	*env = exec.Env{Options: exec.Options{
+		Parallel: int(s.settings.number("quipu.parallelism")), Memory: r.memory.Bound(s.settings.bytes("quipu.memory_limit"))}}
+	if m := r.measured; m != nil {
 		clear(m.costs)
 		clear(m.actual)
 		env.Costs, env.Actual = m.costs, m.actual
 	}
-	if shards, any := bound.Shards(); any {
+	if shards, any := r.q.Shards(); any {
 		level := Level(s.settings.get("quipu.read_consistency"))
 		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: level, MinIndex: s.settings.get("quipu.min_index"),
 			MaxStaleness: s.settings.duration("quipu.max_staleness")})
@@ -129,35 +135,22 @@ func (s *session) rowsOnce(ctx context.Context, bound *plan.Query, out *once, en
 		}
 		end.read = snap
 	}
-	if err := env.Run(ctx, bound, out.row); err != nil {
+	if err := env.Run(ctx, r.q, r.row); err != nil {
 		return taken, err
 	}
-	end.Notices = warned.notices()
+	end.Notices = notices(env.Warnings)
 	if end.Fresh != nil {
 		end.Notices = append(end.Notices, end.Fresh.notices()...)
 	}
 	return taken, nil
 }
 
-// warnings counts what tests warn of, so that a thousand tests give one notice.
-type warnings map[string]int
-
-func (w warnings) add(text string) {
-	kind, _, _ := strings.Cut(text, " (")
-	w[kind]++
-}
-
-func (w warnings) notices() []Notice {
-	var kinds []string
-	for k := range w {
-		kinds = append(kinds, k)
-	}
-	slices.Sort(kinds)
-	var out []Notice
-	for _, k := range kinds {
-		n := Notice{Severity: "NOTICE", Message: "a test warns: " + k}
-		if w[k] > 1 {
-			n.Message = fmt.Sprintf("%d tests warn: %s", w[k], k)
+// notices say what tests warned of, and how many of them.
+func notices(warnings map[string]int) (out []Notice) {
+	for _, kind := range slices.Sorted(maps.Keys(warnings)) {
+		n := Notice{Severity: "NOTICE", Message: "a test warns: " + kind}
+		if many := warnings[kind]; many > 1 {
+			n.Message = fmt.Sprintf("%d tests warn: %s", many, kind)
 		}
 		out = append(out, n)
 	}
@@ -182,12 +175,12 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 		return err
 	}
 	planned := s.e.o.Now()
-	end := &End{Tag: "EXPLAIN"}
+	r := &reading{q: bound, sink: discard{}}
+	r.end.Tag = "EXPLAIN"
 	shown := plan.Shown{Verbose: x.Verbose}
 	timing, summary := x.On("timing", true), x.On("summary", x.Analyze)
-	var rows int64
 	if x.Analyze {
-		if rows, err = s.analyze(ctx, bound, end, &shown, timing); err != nil {
+		if err := s.analyze(ctx, r, &shown, timing); err != nil {
 			return err
 		}
 	}
@@ -207,13 +200,13 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 	if summary {
 		facts = append(facts, plan.Fact{Key: "Planning Time", Value: ms(planned.Sub(began))})
 		if x.Analyze {
-			text = append(text, fmt.Sprintf("Rows: %d", rows))
+			text = append(text, fmt.Sprintf("Rows: %d", r.rows))
 			facts = append(facts, plan.Fact{Key: "Execution Time", Value: ms(ran.Sub(planned))})
 		}
 		text = append(text, fmt.Sprintf("Planning time: %.3f ms", ms(planned.Sub(began))))
 		if x.Analyze {
 			text = append(text, fmt.Sprintf("Execution time: %.3f ms", ms(ran.Sub(planned))))
-			text, facts = append(text, end.readLines(timing)...), append(facts, end.readFacts(timing)...)
+			text, facts = append(text, r.end.readLines(timing)...), append(facts, r.end.readFacts(timing)...)
 		}
 	}
 	columns, lines := explainColumns(x), append(plan.Explain(bound, shown), text...)
@@ -233,17 +226,17 @@ func (s *session) explain(ctx context.Context, x *sql.Explain, sink Sink) error 
 		if err := sink.Row([]plan.Value{v}); err != nil {
 			return err
 		}
-		end.Rows++
+		r.end.Rows++
 	}
-	return s.end(sink, end)
+	return s.end(sink, &r.end)
 }
 
 // analyze runs a query for what it takes.
-func (s *session) analyze(ctx context.Context, bound *plan.Query, end *End, shown *plan.Shown, timing bool) (rows int64, err error) {
+func (s *session) analyze(ctx context.Context, r *reading, shown *plan.Shown, timing bool) error {
 	m := &measured{costs: map[*plan.Fragment]*exec.Cost{}, actual: map[plan.Node]*exec.Actual{}}
-	out := &once{sink: discard{}, columns: bound.Columns}
-	if err := s.rows(ctx, bound, out, end, m); err != nil {
-		return 0, err
+	r.measured = m
+	if err := s.rows(ctx, r); err != nil {
+		return err
 	}
 	shown.Actual = func(n plan.Node) (rows, loops int64) {
 		if a := m.actual[n]; a != nil {
@@ -263,7 +256,7 @@ func (s *session) analyze(ctx context.Context, bound *plan.Query, end *End, show
 		}
 		return nil
 	}
-	return out.rows, nil
+	return nil
 }
 
 // measured is what a run took.

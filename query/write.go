@@ -76,7 +76,7 @@ func (s *session) delete(ctx context.Context, st *sql.Delete, sink Sink) error {
 	}
 	rows := int64(0)
 	count := rowSink(func(row []plan.Value) error { rows = row[0].Int(); return nil })
-	if err := s.rows(ctx, d.Count, &once{sink: count, columns: d.Count.Columns}, &End{}, nil); err != nil {
+	if err := s.rows(ctx, &reading{q: d.Count, sink: count}); err != nil {
 		return err
 	}
 	if d.Before > math.MinInt64 {
@@ -159,14 +159,14 @@ func (s *session) insertQuery(ctx context.Context, in *plan.Insert, w *inserter)
 		given[i] = true
 	}
 	var rows [][]plan.Value
-	out := &once{sink: rowSink(func(row []plan.Value) error {
+	sink := rowSink(func(row []plan.Value) error {
 		rows = append(rows, append([]plan.Value(nil), row...))
 		if len(rows) > insertSelectMax {
 			return errcode.New(errcode.RowLimit, "the SELECT of an INSERT gives more than %d rows", insertSelectMax).WithHint("insert in parts")
 		}
 		return nil
-	}), columns: in.Query.Columns}
-	if err := s.rows(ctx, in.Query, out, &End{}, nil); err != nil {
+	})
+	if err := s.rows(ctx, &reading{q: in.Query, sink: sink}); err != nil {
 		return err
 	}
 	for _, row := range rows {

@@ -163,7 +163,7 @@ func (e *Env) finish(n *plan.Aggregation, s *buckets, emit Emit) error {
 			}
 			if a.Kind == plan.AggTest {
 				if w := a.Warning(vals); w != "" {
-					e.Warn(w)
+					e.warn(w)
 				}
 			}
 			row = append(row, vals...)

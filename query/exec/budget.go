@@ -14,7 +14,15 @@ type Budget struct {
 }
 
 // NewBudget is a budget of limit bytes.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+func NewBudget(limit int64) *Budget { return new(Budget).Bound(limit) }
+
+// Bound begins a budget that nobody uses anew, with this limit.
+func (b *Budget) Bound(limit int64) *Budget {
+	b.limit = limit
+	b.used.Store(0)
+	b.peak.Store(0)
+	return b
+}
 
 // Limit is the bound in bytes; 0 means none.
 func (b *Budget) Limit() int64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,8 @@ func (s *Shard) open(f *plan.Fragment, o Options) (Worker, error) {
 type Env struct {
 	Shards  []Shard
 	Options Options
-	Warn    func(text string) // a test whose assumptions fail, rows that were left out
+	// Warnings is how often was warned of what: of a test whose assumptions fail, of rows that were left out. Run fills it.
+	Warnings map[string]int
 	// Tested is given the record of each test that was done; nil if nobody wants to know.
 	Tested func(a *plan.Aggregate, record []plan.Value)
 	Costs  map[*plan.Fragment]*Cost
@@ -46,6 +48,15 @@ type Env struct {
 
 	kept   map[*plan.Kept]*keptRows           // what subqueries read once
 	rounds map[*plan.WorkTable][][]plan.Value // rows of the last round of a recursion
+}
+
+// warn counts a warning by its kind, so that a thousand tests give one notice. What stands in parentheses is about one test.
+func (e *Env) warn(text string) {
+	if e.Warnings == nil {
+		e.Warnings = map[string]int{}
+	}
+	kind, _, _ := strings.Cut(text, " (")
+	e.Warnings[kind]++
 }
 
 // Cost is what a fragment took, over all shards.
@@ -328,9 +339,9 @@ func (m *merged) crosstabs(agg int) []*plan.Cells {
 	return out
 }
 
-// columns are the group's keys and aggregates as a row. What a test warns of goes to warn.
-func (r *runs) columns(m *merged, warn func(text string)) ([]plan.Value, error) {
-	row := append(make([]plan.Value, 0, len(m.Keys)+len(r.f.Aggs)), m.Keys...)
+// columns appends the group's keys and aggregates to a row.
+func (r *runs) columns(row []plan.Value, m *merged) ([]plan.Value, error) {
+	row = append(slices.Grow(row, len(m.Keys)+len(r.f.Aggs)), m.Keys...)
 	for i, a := range r.f.Aggs {
 		s := &m.Aggs[i]
 		switch a.Kind {
@@ -356,9 +367,6 @@ func (r *runs) columns(m *merged, warn func(text string)) ([]plan.Value, error) 
 					return nil, err
 				}
 			}
-			if w := a.Warning(s.Done); w != "" {
-				warn(w)
-			}
 			if r.env.Tested != nil {
 				r.env.Tested(a, s.Done)
 			}
@@ -368,6 +376,18 @@ func (r *runs) columns(m *merged, warn func(text string)) ([]plan.Value, error) 
 		}
 	}
 	return row, nil
+}
+
+// warn takes in what the tests of a group warn of.
+func (r *runs) warn(m *merged) {
+	for i, a := range r.f.Aggs {
+		if a.Kind != plan.AggTest {
+			continue
+		}
+		if w := a.Warning(m.Aggs[i].Done); w != "" {
+			r.env.warn(w)
+		}
+	}
 }
 
 // rowKey names a row by its values, equal rows equally.

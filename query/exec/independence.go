@@ -51,7 +51,7 @@ func (e *Env) screen(ctx context.Context, n *plan.Screen, emit Emit) error {
 // screened finishes every test of every group. A group in which there is nothing to test is left out.
 func (r *runs) screened(groups []*merged) (list []screened, ln []float64, err error) {
 	for _, g := range groups {
-		row, err := r.columns(g, func(string) {}) // each row has its own warning
+		row, err := r.columns(nil, g) // each row has its own warning
 		if err != nil {
 			return nil, nil, err
 		}

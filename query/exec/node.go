@@ -142,11 +142,12 @@ func (e *Env) grouped(ctx context.Context, n *plan.Grouped, emit Emit) error {
 	if err != nil {
 		return err
 	}
+	var row []plan.Value
 	for _, g := range groups {
-		row, err := r.columns(g, e.Warn)
-		if err != nil {
+		if row, err = r.columns(row[:0], g); err != nil {
 			return err
 		}
+		r.warn(g)
 		if err := emit(row); err != nil {
 			return err
 		}
@@ -172,7 +173,7 @@ func (e *Env) crosstab(ctx context.Context, n *plan.Crosstab, emit Emit) error {
 		return err
 	}
 	if c.Null > 0 {
-		e.Warn("observations with a NULL category were left out")
+		e.warn("observations with a NULL category were left out")
 	}
 	if len(c.Values[0])*len(c.Values[1]) > crosstabMax {
 		return errcode.New(errcode.TooLarge, "the crosstab has %d x %d cells, more than %d are not shown", len(c.Values[0]), len(c.Values[1]), crosstabMax).
@@ -267,10 +268,13 @@ func evalAll(exprs []*plan.Expr, row []plan.Value) ([]plan.Value, error) {
 }
 
 func (e *Env) project(ctx context.Context, n *plan.Project, emit Emit) error {
+	out := make([]plan.Value, len(n.Exprs))
 	return e.node(ctx, n.Input, func(row []plan.Value) error {
-		out, err := evalAll(n.Exprs, row)
-		if err != nil {
-			return err
+		for i, x := range n.Exprs {
+			var err error
+			if out[i], err = x.Eval(row); err != nil {
+				return err
+			}
 		}
 		return emit(out)
 	})

@@ -149,7 +149,7 @@ func chi(mode plan.Mode) *plan.Fragment {
 
 // answer runs a fragment over snapshots and gives its rows and its cost.
 func answer(t testing.TB, f *plan.Fragment, snapshots map[schema.ShardID]rounds.Snapshot) (rows [][]plan.Value, cost *exec.Cost, err error) {
-	env := &exec.Env{Warn: func(string) {}, Costs: map[*plan.Fragment]*exec.Cost{}, Options: exec.Options{Memory: exec.NewBudget(1 << 30)}}
+	env := &exec.Env{Costs: map[*plan.Fragment]*exec.Cost{}, Options: exec.Options{Memory: exec.NewBudget(1 << 30)}}
 	for id, s := range snapshots {
 		env.Shards = append(env.Shards, exec.Shard{ID: id, Open: s.Open})
 	}
