@@ -147,6 +147,9 @@ func (s *session) rowsOnce(ctx context.Context, r *reading) (taken bool, err err
 
 // notices say what tests warned of, and how many of them.
 func notices(warnings map[string]int) (out []Notice) {
+	if len(warnings) == 0 {
+		return nil
+	}
 	for _, kind := range slices.Sorted(maps.Keys(warnings)) {
 		n := Notice{Severity: "NOTICE", Message: "a test warns: " + kind}
 		if many := warnings[kind]; many > 1 {

@@ -47,10 +47,10 @@ func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	out := &query.Snapshot{Taken: cut.Taken, Release: cut.Release, ID: d.n.snapshotID()}
+	out := &query.Snapshot{Taken: cut.Taken, Release: cut.Release, ID: d.n.snapshotID(), Shards: make([]exec.Shard, len(cut.Snapshots))}
 	out.ID.MetaTerm, out.ID.Round, out.Steps = cut.Round.MetaTerm, cut.Round.Number, cut.Steps
-	for _, id := range r.Shards {
-		out.Shards = append(out.Shards, d.n.shardOf(id, cut.Snapshots[id]))
+	for i, s := range cut.Snapshots {
+		out.Shards[i] = d.n.shardOf(s.Shard, s.Snapshot)
 	}
 	return out, nil
 }
@@ -124,7 +124,7 @@ func (n *Node) readLinearizable(ctx context.Context, id schema.ShardID) shardRea
 	if err != nil {
 		return shardRead{err: err}
 	}
-	return shardRead{snap: cut.Snapshots[id]}
+	return shardRead{snap: cut.Snapshots[0].Snapshot}
 }
 
 // receipt reads the index vector of quipu.min_index.

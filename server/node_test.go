@@ -71,7 +71,7 @@ func total(t testing.TB, n *Node, table schema.TableID) (sum int64) {
 	}
 	defer cut.Release()
 	for _, snap := range cut.Snapshots {
-		view, ok := snap.(rounds.Here).Table(table)
+		view, ok := snap.Snapshot.(rounds.Here).Table(table)
 		if !ok {
 			t.Fatalf("a shard does not know table %d", table)
 		}

@@ -136,16 +136,21 @@ func (n *Node) take(life context.Context, end func(), shards []schema.ShardID) (
 	if err := failed(m.Failure); err != nil {
 		return nil, err
 	}
-	snapshots := make(map[schema.ShardID]rounds.Snapshot, len(shards))
+	taken := make(map[schema.ShardID]*peerv1.TakenSnapshot, len(shards))
 	for _, t := range m.Snapshots {
-		if snapshots[schema.ShardID(t.Shard)], err = n.client.at(t.Node, t.Handle); err != nil {
-			return nil, err
-		}
+		taken[schema.ShardID(t.Shard)] = t
 	}
-	for _, id := range shards {
-		if snapshots[id] == nil {
+	snapshots := make([]rounds.ShardSnapshot, len(shards))
+	for i, id := range shards {
+		t := taken[id]
+		if t == nil {
 			return nil, errcode.New(errcode.Corrupt, "node %s took no snapshot of shard %d", n.id, id)
 		}
+		snap, err := n.client.at(t.Node, t.Handle)
+		if err != nil {
+			return nil, err
+		}
+		snapshots[i] = rounds.ShardSnapshot{Shard: id, Snapshot: snap}
 	}
 	cut := rounds.NewCut(readRound(m.Round), time.Time{}, snapshots, end)
 	for i, us := range m.StepUs {

@@ -148,10 +148,10 @@ func chi(mode plan.Mode) *plan.Fragment {
 }
 
 // answer runs a fragment over snapshots and gives its rows and its cost.
-func answer(t testing.TB, f *plan.Fragment, snapshots map[schema.ShardID]rounds.Snapshot) (rows [][]plan.Value, cost *exec.Cost, err error) {
+func answer(t testing.TB, f *plan.Fragment, snapshots []rounds.ShardSnapshot) (rows [][]plan.Value, cost *exec.Cost, err error) {
 	env := &exec.Env{Costs: map[*plan.Fragment]*exec.Cost{}, Options: exec.Options{Memory: exec.NewBudget(1 << 30)}}
-	for id, s := range snapshots {
-		env.Shards = append(env.Shards, exec.Shard{ID: id, Open: s.Open})
+	for _, s := range snapshots {
+		env.Shards = append(env.Shards, exec.Shard{ID: s.Shard, Open: s.Open})
 	}
 	var root plan.Node = &plan.Grouped{Fragment: f}
 	if f.Cells != nil {
@@ -209,15 +209,14 @@ func (c *cluster) free() {
 }
 
 // local are the shards' snapshots without any wire.
-func (c *cluster) local() map[schema.ShardID]rounds.Snapshot {
-	out := map[schema.ShardID]rounds.Snapshot{}
+func (c *cluster) local() (out []rounds.ShardSnapshot) {
 	for _, s := range c.shards {
 		snap, err := s.snapshot()
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		c.t.Cleanup(snap.Release)
-		out[s.id] = rounds.Here{Snapshot: snap}
+		out = append(out, rounds.ShardSnapshot{Shard: s.id, Snapshot: rounds.Here{Snapshot: snap}})
 	}
 	return out
 }
@@ -374,8 +373,8 @@ func TestTakenByAnother(t *testing.T) {
 	if cut.Round != (replica.Round{MetaTerm: 4, Number: 1}) || time.Since(cut.Taken) < 0 {
 		t.Errorf("%+v", cut)
 	}
-	if _, ok := cut.Snapshots[2].(*ownSnapshot); !ok {
-		t.Errorf("the asking node's own shard is a %T", cut.Snapshots[2])
+	if _, ok := cut.Snapshots[2].Snapshot.(*ownSnapshot); !ok {
+		t.Errorf("the asking node's own shard is a %T", cut.Snapshots[2].Snapshot)
 	}
 	want, _, _ := answer(t, chi(plan.ModeMargins), c.local())
 	got, cost, err := answer(t, chi(plan.ModeMargins), cut.Snapshots)

@@ -173,11 +173,11 @@ func (s *Server) Take(m *peerv1.TakeRequest, stream grpc.ServerStreamingServer[p
 	}
 	var mine []uint64
 	defer func() { s.leases.release(mine) }()
-	for id, snap := range cut.Snapshots { // any order: each says which shard it is
-		t := &peerv1.TakenSnapshot{Shard: uint32(id), Node: s.host.Node()}
-		if there, ok := snap.(*Snapshot); ok {
+	for _, snap := range cut.Snapshots {
+		t := &peerv1.TakenSnapshot{Shard: uint32(snap.Shard), Node: s.host.Node()}
+		if there, ok := snap.Snapshot.(*Snapshot); ok {
 			t.Node, t.Handle = there.node.id, there.handle
-		} else if t.Handle, err = s.leases.lend(snap); err != nil {
+		} else if t.Handle, err = s.leases.lend(snap.Snapshot); err != nil {
 			return stream.Send(&peerv1.TakeResponse{Failure: failure(err, "")})
 		} else {
 			mine = append(mine, t.Handle)

@@ -72,19 +72,34 @@ type Cut struct {
 	Round     replica.Round // zero for a cut of one shard, which needs no round
 	Taken     time.Time
 	Steps     [3]time.Duration // that the round took: prepare, open, commit
-	Snapshots map[schema.ShardID]Snapshot
+	Snapshots []ShardSnapshot  // as the shards were asked for, or in their order
 
-	release func()
+	only    [1]ShardSnapshot // room for that of one shard
+	release func()           // nil: releasing the snapshot of one shard is all
 	once    sync.Once
 }
 
+// ShardSnapshot is the snapshot of a shard.
+type ShardSnapshot struct {
+	Shard schema.ShardID
+	Snapshot
+}
+
 // NewCut is a cut that somebody else has taken.
-func NewCut(round replica.Round, taken time.Time, snapshots map[schema.ShardID]Snapshot, release func()) *Cut {
+func NewCut(round replica.Round, taken time.Time, snapshots []ShardSnapshot, release func()) *Cut {
 	return &Cut{Round: round, Taken: taken, Snapshots: snapshots, release: release}
 }
 
 // Release frees the snapshots. Twice is harmless.
-func (c *Cut) Release() { c.once.Do(c.release) }
+func (c *Cut) Release() {
+	c.once.Do(func() {
+		if c.release == nil {
+			c.only[0].Release()
+			return
+		}
+		c.release()
+	})
+}
 
 // read is one caller of Take.
 type read struct {
@@ -138,7 +153,9 @@ func (s *Sequencer) single(ctx context.Context, id schema.ShardID) (*Cut, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Cut{Taken: time.Now(), Snapshots: map[schema.ShardID]Snapshot{id: snap}, release: snap.Release}, nil
+	c := &Cut{Taken: time.Now(), only: [1]ShardSnapshot{{id, snap}}}
+	c.Snapshots = c.only[:]
+	return c, nil
 }
 
 // begin takes the reads that can have a round now, if r is among them. A read that must wait lets none overtake it that shares a shard.
@@ -508,12 +525,12 @@ func Names(shards []schema.ShardID) string {
 
 // cut gives a read its share of the snapshots.
 func (h *holds) cut(r *read) *Cut {
-	c := &Cut{Round: h.round, Snapshots: make(map[schema.ShardID]Snapshot, len(r.shards))}
+	c := &Cut{Round: h.round, Snapshots: make([]ShardSnapshot, len(r.shards))}
 	shared := make([]*counted, len(r.shards))
 	for i, id := range r.shards {
 		shared[i] = h.snapshots[id]
 		shared[i].users.Add(1)
-		c.Snapshots[id] = shared[i].Snapshot
+		c.Snapshots[i] = ShardSnapshot{id, shared[i].Snapshot}
 	}
 	c.release = func() {
 		for _, s := range shared {
