@@ -68,7 +68,7 @@ func (s *Store) freeze() *frozen {
 		epoch: s.epoch, root: s.root, pos: position{s.tx.applied, s.lastGen},
 		config: s.config, changed: s.changed, erased: s.erased, dirty: s.dirtyNow,
 	}
-	f.view = s.views.enter(s.epoch, s.pin, true)
+	f.view = s.views.enter(&view{}, s.epoch, s.pin, true)
 	s.frozen = s.epoch
 	s.epoch++
 	s.changed, s.erased = make(map[string][]byte), nil

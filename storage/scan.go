@@ -14,11 +14,10 @@ func (g Segment) Scan(ctx context.Context, dims []int, fn func(*Chunk) error) er
 	if n.released.Load() {
 		return ErrReleased
 	}
-	leave, err := n.s.views.scan(n.view)
-	if err != nil {
+	if err := n.s.views.scan(n.view); err != nil {
 		return err
 	}
-	defer leave()
+	defer n.s.views.scanned(n.view)
 	sc := scanners.Get().(*scanner)
 	defer sc.end()
 	sc.start(g, dims)

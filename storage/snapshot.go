@@ -15,6 +15,7 @@ type Snapshot struct {
 	root     *root
 	applied  schema.Applied
 	released atomic.Bool
+	own      view // room for view
 }
 
 // Snapshot opens one in constant time, after the step in progress.
@@ -37,7 +38,9 @@ func (s *Store) snapshot() (*Snapshot, error) {
 	} else {
 		s.epoch++
 	}
-	return &Snapshot{s: s, view: s.views.enter(epoch, s.pin, false), root: s.root, applied: s.tx.applied}, nil
+	n := &Snapshot{s: s, root: s.root, applied: s.tx.applied}
+	n.view = s.views.enter(&n.own, epoch, s.pin, false)
+	return n, nil
 }
 
 // Applied is the log position of the instant.

@@ -61,11 +61,10 @@ func (s *Store) TableSizes() (map[schema.TableID]TableSize, error) {
 		return nil, err
 	}
 	defer n.Release()
-	leave, err := s.views.scan(n.view) // the database stays open as long
-	if err != nil {
+	if err := s.views.scan(n.view); err != nil { // the database stays open as long
 		return nil, err
 	}
-	defer leave()
+	defer s.views.scanned(n.view)
 	out := make(map[schema.TableID]TableSize, len(n.root.tables))
 	for _, t := range n.root.tables {
 		size := TableSize{Cells: (&TableView{n, t}).Cells()}

@@ -53,8 +53,8 @@ type held struct {
 	bytes int64
 }
 
-// enter opens a view of the epoch, or shares the open one of the same epoch.
-func (v *views) enter(epoch uint64, p *pin, internal bool) *view {
+// enter opens a view of the epoch, in the memory of room, or shares the open one of the same epoch.
+func (v *views) enter(room *view, epoch uint64, p *pin, internal bool) *view {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if n := len(v.open); n > 0 && !internal {
@@ -63,7 +63,8 @@ func (v *views) enter(epoch uint64, p *pin, internal bool) *view {
 			return last
 		}
 	}
-	w := &view{epoch: epoch, pin: p, internal: internal, owners: 1}
+	w := room
+	w.epoch, w.pin, w.internal, w.owners = epoch, p, internal, 1
 	p.refs++
 	v.open = append(v.open, w)
 	v.newest.Store(epoch)
@@ -106,16 +107,19 @@ func (v *views) keep(w *view, x held) {
 	}
 }
 
-// scan begins a scan under w; the returned function ends it.
-func (v *views) scan(w *view) (func(), error) {
+// scan begins a scan under w.
+func (v *views) scan(w *view) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if w.ended.Load() {
-		return nil, ErrSnapshotTooOld
+		return ErrSnapshotTooOld
 	}
 	w.scans++
-	return func() { v.leave(w, func() { w.scans-- }) }, nil
+	return nil
 }
+
+// scanned ends a scan.
+func (v *views) scanned(w *view) { v.leave(w, func() { w.scans-- }) }
 
 // release gives one ownership of w back.
 func (v *views) release(w *view) { v.leave(w, func() { w.owners-- }) }
