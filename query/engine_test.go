@@ -95,6 +95,7 @@ func (w *world) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, er
 	if w.late != nil {
 		w.late(ctx)
 	}
+	var snaps []*storage.Snapshot
 	out := &query.Snapshot{Taken: epoch, ID: schema.SnapshotID{MetaTerm: 1, Round: 2, Catalog: 3}}
 	for i, s := range w.stores {
 		if r.Shards != nil && !slices.Contains(r.Shards, schema.ShardID(i)) {
@@ -104,18 +105,28 @@ func (w *world) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, er
 		if err != nil {
 			return nil, err
 		}
-		shard := exec.Shard{ID: schema.ShardID(i), Snapshot: snap}
-		if w.remote != nil {
-			shard.Open = func(f *plan.Fragment, o exec.Options) (exec.Worker, error) { return w.remote(snap, f, o) }
-		}
-		out.Shards = append(out.Shards, shard)
+		snaps = append(snaps, snap)
+		out.Shards = append(out.Shards, exec.Shard{ID: schema.ShardID(i), Snapshot: opened{w, snap}})
 	}
 	out.Release = func() {
-		for _, s := range out.Shards {
-			s.Snapshot.Release()
+		for _, s := range snaps {
+			s.Release()
 		}
 	}
 	return out, nil
+}
+
+// opened is a shard that opens fragments as its world does.
+type opened struct {
+	w    *world
+	snap *storage.Snapshot
+}
+
+func (o opened) Open(f *plan.Fragment, opt exec.Options) (exec.Worker, error) {
+	if o.w.remote != nil {
+		return o.w.remote(o.snap, f, opt)
+	}
+	return exec.OpenRun(o.snap, f, opt)
 }
 
 // Insert counts rows one by one, as the shards would: nothing falls below zero or beyond int64.

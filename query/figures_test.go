@@ -97,16 +97,18 @@ func (f *figures) Table(name schema.Name) *schema.Table {
 
 func (f *figures) Snapshot(context.Context, query.Read) (*query.Snapshot, error) {
 	out := &query.Snapshot{Taken: time.Now()}
+	var snaps []*storage.Snapshot
 	for i, s := range f.stores {
 		snap, err := s.Snapshot()
 		if err != nil {
 			return nil, err
 		}
-		out.Shards = append(out.Shards, exec.Shard{ID: schema.ShardID(i), Snapshot: snap})
+		snaps = append(snaps, snap)
+		out.Shards = append(out.Shards, exec.Shard{ID: schema.ShardID(i), Snapshot: exec.Here{Snapshot: snap}})
 	}
 	out.Release = func() {
-		for _, s := range out.Shards {
-			s.Snapshot.Release()
+		for _, s := range snaps {
+			s.Release()
 		}
 	}
 	return out, nil

@@ -59,7 +59,7 @@ func (n *Node) snapshotID() schema.SnapshotID { return schema.SnapshotID{Catalog
 
 // shardOf is a snapshot of a shard as the engine runs fragments on it.
 func (n *Node) shardOf(id schema.ShardID, snap rounds.Snapshot) exec.Shard {
-	s := exec.Shard{ID: id, Open: snap.Open, Node: n.id.Node}
+	s := exec.Shard{ID: id, Snapshot: snap, Node: n.id.Node}
 	if there, ok := snap.(interface{ Node() string }); ok {
 		s.Node = there.Node()
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/quipudb/quipu/proto/command/v1"
+	"github.com/quipudb/quipu/query/exec"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
-	"github.com/quipudb/quipu/server/rounds"
 	"github.com/quipudb/quipu/server/router"
 	"github.com/quipudb/quipu/storage"
 	"github.com/quipudb/quipu/storage/schema"
@@ -71,7 +71,7 @@ func total(t testing.TB, n *Node, table schema.TableID) (sum int64) {
 	}
 	defer cut.Release()
 	for _, snap := range cut.Snapshots {
-		view, ok := snap.Snapshot.(rounds.Here).Table(table)
+		view, ok := snap.Snapshot.(exec.Here).Table(table)
 		if !ok {
 			t.Fatalf("a shard does not know table %d", table)
 		}

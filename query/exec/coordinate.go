@@ -23,17 +23,20 @@ var errEnough = errors.New("exec: enough rows")
 type Shard struct {
 	ID       schema.ShardID
 	Node     string // where it is read, for EXPLAIN; may be empty
-	Snapshot *storage.Snapshot
-	// Open starts a fragment where the shard is; nil: on Snapshot.
-	Open func(f *plan.Fragment, o Options) (Worker, error)
+	Snapshot Snapshot
 }
 
-func (s *Shard) open(f *plan.Fragment, o Options) (Worker, error) {
-	if s.Open != nil {
-		return s.Open(f, o)
-	}
-	return OpenRun(s.Snapshot, f, o)
+// Snapshot is one shard as of an instant, on this node or on another.
+type Snapshot interface {
+	// Open starts a fragment on it.
+	Open(f *plan.Fragment, o Options) (Worker, error)
 }
+
+// Here is a snapshot of this node.
+type Here struct{ *storage.Snapshot }
+
+// Open starts a fragment.
+func (h Here) Open(f *plan.Fragment, o Options) (Worker, error) { return OpenRun(h.Snapshot, f, o) }
 
 // Env is what a query runs in.
 type Env struct {
@@ -162,7 +165,7 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	blocks := 0
 	r.list, r.here = listOf(&r.one.worker, len(shards)), listOf(&r.one.here, len(shards))
 	for i := range shards {
-		run, err := shards[i].open(f, options)
+		run, err := shards[i].Snapshot.Open(f, options)
 		if err != nil {
 			r.close()
 			return nil, err

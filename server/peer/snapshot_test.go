@@ -151,7 +151,7 @@ func chi(mode plan.Mode) *plan.Fragment {
 func answer(t testing.TB, f *plan.Fragment, snapshots []rounds.ShardSnapshot) (rows [][]plan.Value, cost *exec.Cost, err error) {
 	env := &exec.Env{Costs: map[*plan.Fragment]*exec.Cost{}, Options: exec.Options{Memory: exec.NewBudget(1 << 30)}}
 	for _, s := range snapshots {
-		env.Shards = append(env.Shards, exec.Shard{ID: s.Shard, Open: s.Open})
+		env.Shards = append(env.Shards, exec.Shard{ID: s.Shard, Snapshot: s.Snapshot})
 	}
 	var root plan.Node = &plan.Grouped{Fragment: f}
 	if f.Cells != nil {
@@ -216,7 +216,7 @@ func (c *cluster) local() (out []rounds.ShardSnapshot) {
 			c.t.Fatal(err)
 		}
 		c.t.Cleanup(snap.Release)
-		out = append(out, rounds.ShardSnapshot{Shard: s.id, Snapshot: rounds.Here{Snapshot: snap}})
+		out = append(out, rounds.ShardSnapshot{Shard: s.id, Snapshot: exec.Here{Snapshot: snap}})
 	}
 	return out
 }

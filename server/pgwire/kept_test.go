@@ -15,8 +15,12 @@ import (
 type elsewhere struct{ opened int }
 
 func (e *elsewhere) Snapshot(context.Context, query.Read) (*query.Snapshot, error) {
-	open := func(*plan.Fragment, exec.Options) (exec.Worker, error) { e.opened++; return nil, nil }
-	return &query.Snapshot{Shards: []exec.Shard{{ID: 0, Open: open}, {ID: 1, Open: open}}, Release: func() {}}, nil
+	return &query.Snapshot{Shards: []exec.Shard{{ID: 0, Snapshot: e}, {ID: 1, Snapshot: e}}, Release: func() {}}, nil
+}
+
+func (e *elsewhere) Open(*plan.Fragment, exec.Options) (exec.Worker, error) {
+	e.opened++
+	return nil, nil
 }
 
 func TestKeptSnapshotOpensShardsWhereTheyAre(t *testing.T) {
@@ -28,10 +32,10 @@ func TestKeptSnapshotOpensShardsWhereTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer snap.Release()
-	if len(snap.Shards) != 1 || snap.Shards[0].ID != 1 || snap.Shards[0].Open == nil {
+	if len(snap.Shards) != 1 || snap.Shards[0].ID != 1 || snap.Shards[0].Snapshot == nil {
 		t.Fatalf("shards %+v", snap.Shards)
 	}
-	if _, err := snap.Shards[0].Open(nil, exec.Options{}); err != nil || from.opened != 1 {
+	if _, err := snap.Shards[0].Snapshot.Open(nil, exec.Options{}); err != nil || from.opened != 1 {
 		t.Errorf("opened %d times, %v", from.opened, err)
 	}
 }

@@ -117,7 +117,7 @@ func (w *world) Snapshot(ctx context.Context, r query.Read) (*query.Snapshot, er
 		w.mu.Unlock()
 	})
 	return &query.Snapshot{Taken: epoch, ID: schema.SnapshotID{MetaTerm: 1, Round: 2, Catalog: 3}, Release: release,
-		Shards: []exec.Shard{{Snapshot: snap}}}, nil
+		Shards: []exec.Shard{{Snapshot: exec.Here{Snapshot: snap}}}}, nil
 }
 
 // Insert counts rows one by one.

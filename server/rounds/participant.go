@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/quipudb/quipu/query/exec"
-	"github.com/quipudb/quipu/query/plan"
 	"github.com/quipudb/quipu/server/errcode"
 	"github.com/quipudb/quipu/server/replica"
 	"github.com/quipudb/quipu/storage"
@@ -14,18 +13,9 @@ import (
 
 // Snapshot is one shard of a cut, on this node or on another.
 type Snapshot interface {
-	// Open starts a fragment on it.
-	Open(f *plan.Fragment, o exec.Options) (exec.Worker, error)
+	exec.Snapshot
 	// Release frees it. Twice is harmless.
 	Release()
-}
-
-// Here is a snapshot of this node.
-type Here struct{ *storage.Snapshot }
-
-// Open starts a fragment.
-func (h Here) Open(f *plan.Fragment, o exec.Options) (exec.Worker, error) {
-	return exec.OpenRun(h.Snapshot, f, o)
 }
 
 // Hold is what a shard's leader promised to a round.
@@ -126,7 +116,7 @@ func (l *Local) Open(ctx context.Context, _ replica.Round, holds []Hold) []Opene
 			out[i].Err = err
 			return
 		}
-		out[i].Snapshot = Here{snap}
+		out[i].Snapshot = exec.Here{Snapshot: snap}
 	})
 	return out
 }
@@ -163,7 +153,7 @@ func (l *Local) Read(ctx context.Context, id schema.ShardID) (Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Here{snap}, nil
+	return exec.Here{Snapshot: snap}, nil
 }
 
 // Peek takes a snapshot of a shard as it is here.
@@ -176,7 +166,7 @@ func (l *Local) Peek(ctx context.Context, id schema.ShardID, index uint64) (Snap
 	if err != nil {
 		return nil, State{}, err
 	}
-	return Here{snap}, state, nil
+	return exec.Here{Snapshot: snap}, state, nil
 }
 
 // Leaders finds shards in a map.
