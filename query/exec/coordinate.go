@@ -128,6 +128,7 @@ type runs struct {
 		partial [1]*Partial
 		merged  [1]merged
 		group   [1]*merged
+		row     [2]plan.Value
 	}
 }
 
@@ -139,8 +140,11 @@ func listOf[T any](one *[1]T, n int) []T {
 	return make([]T, 0, n)
 }
 
+var spareRuns = sync.Pool{New: func() any { return new(runs) }}
+
 func (e *Env) open(f *plan.Fragment) (*runs, error) {
-	r := &runs{env: e, f: f}
+	r := spareRuns.Get().(*runs)
+	r.env, r.f = e, f
 	if e.Costs != nil {
 		if r.cost, r.began = e.Costs[f], time.Now(); r.cost == nil { // else it is run anew: the cost is that of all runs
 			r.cost = &Cost{}
@@ -182,6 +186,7 @@ func (e *Env) open(f *plan.Fragment) (*runs, error) {
 	return r, nil
 }
 
+// close ends the fragment. Its groups go with it.
 func (r *runs) close() {
 	for _, run := range r.list {
 		if r.cost != nil {
@@ -192,6 +197,8 @@ func (r *runs) close() {
 	if r.cost != nil {
 		r.cost.All += time.Since(r.began)
 	}
+	*r = runs{}
+	spareRuns.Put(r)
 }
 
 // each calls one for every shard: several at a time of those that are read here, all at once of the others.
@@ -229,6 +236,18 @@ func (r *runs) each(one func(i int) error) error {
 	return nil
 }
 
+// partials fills in the shards' parts of the first round.
+func (r *runs) partials(ctx context.Context, out []*Partial) (err error) {
+	if len(r.here) == 1 && len(r.list) == 1 {
+		out[0], err = r.list[0].First(ctx)
+		return err
+	}
+	return r.each(func(i int) (err error) {
+		out[i], err = r.list[i].First(ctx)
+		return err
+	})
+}
+
 // first runs the first round.
 func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 	var began time.Time
@@ -236,11 +255,7 @@ func (r *runs) first(ctx context.Context) ([]*Partial, error) {
 		began = time.Now()
 	}
 	out := listOf(&r.one.partial, len(r.list))[:len(r.list)]
-	err := r.each(func(i int) (err error) {
-		out[i], err = r.list[i].First(ctx)
-		return err
-	})
-	if err != nil {
+	if err := r.partials(ctx, out); err != nil {
 		return nil, err
 	}
 	if r.cost != nil {

@@ -142,7 +142,7 @@ func (e *Env) grouped(ctx context.Context, n *plan.Grouped, emit Emit) error {
 	if err != nil {
 		return err
 	}
-	var row []plan.Value
+	row := r.one.row[:0]
 	for _, g := range groups {
 		if row, err = r.columns(row[:0], g); err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 )
 
 // A query of microseconds spends as much time on making what it works with, in memory that nobody has touched lately, as on its work. So a
-// scan that has ended leaves its memory to the next one. Nothing that outlives a Run lies in it.
+// Run that has ended leaves its memory to the next one. Nothing that outlives it lies there.
 
 // slab gives out parts of one array until reset, and beyond it what make gives.
 type slab[T any] struct {
@@ -84,26 +84,23 @@ func (r *room) reset() {
 // codeSet is an empty set of the codes up to n.
 func (r *room) codeSet(n uint32) storage.CodeSet { return r.words.take(storage.CodeSetLen(n)) }
 
-var spareScans = sync.Pool{New: func() any { return &scan{room: newRoom()} }}
+var spareStates = sync.Pool{New: func() any { return &state{s: scan{room: newRoom()}} }}
 
-// newScan is a scan with the memory of an earlier one.
-func newScan(t *table, mem *Budget) *scan {
-	s := spareScans.Get().(*scan)
-	s.t, s.mem = t, mem
-	return s
-}
+// newState is empty, with the memory of an earlier one.
+func newState() *state { return spareStates.Get().(*state) }
 
-// end leaves the memory of s to later scans.
-func (s *scan) end() {
+// end leaves the memory of x to later runs.
+func (x *state) end() {
+	s := &x.s
 	s.room.reset()
-	*s = scan{room: s.room, own: s.own.emptied(),
-		keys: emptied(s.keys), exprs: emptied(s.exprs), tasks: emptied(s.tasks), windows: emptied(s.windows), rest: emptied(s.rest), dims: s.dims[:0]}
-	spareScans.Put(s)
+	*x = state{s: scan{room: s.room, own: s.own.emptied(),
+		keys: emptied(s.keys), exprs: emptied(s.exprs), tasks: emptied(s.tasks), windows: emptied(s.windows), rest: emptied(s.rest), dims: s.dims[:0]}}
+	spareStates.Put(x)
 }
 
 // emptied is the state of a goroutine that has ended, with the buffers that it has grown: they are as long as a chunk has cells.
 func (w *work) emptied() work {
-	return work{sel: w.sel, sel2: w.sel2, sel3: w.sel3, cols: emptied(w.cols), bufs: w.bufs, keybuf: w.keybuf, entries: w.entries, pick: emptied(w.pick)}
+	return work{add: w.add, sel: w.sel, sel2: w.sel2, sel3: w.sel3, cols: emptied(w.cols), bufs: w.bufs, keybuf: w.keybuf, entries: w.entries, pick: emptied(w.pick)}
 }
 
 // emptied is a list without elements, which holds on to none of them.

@@ -19,10 +19,15 @@ type Options struct {
 // Run is one fragment on one shard's snapshot. It belongs to one goroutine.
 type Run struct {
 	f    *plan.Fragment
-	t    table
-	s    *scan // nil: the run has ended
 	o    Options
 	cost ScanStats
+	*state
+}
+
+// state is what a Run works with; nil: it has ended.
+type state struct {
+	t table
+	s scan
 
 	keyCols []int // key columns of the scan, in the order of f.Keys
 	sums    int   // task of the groups' sums, −1 if none is needed
@@ -44,8 +49,9 @@ func OpenRun(snap *storage.Snapshot, f *plan.Fragment, o Options) (*Run, error) 
 	if o.Parallel <= 0 {
 		o.Parallel = goroutines()
 	}
-	r := &Run{f: f, o: o, t: table{view: view, dims: f.Dims}, sums: -1}
-	r.s = newScan(&r.t, o.Memory)
+	r := &Run{f: f, o: o, state: newState()}
+	r.t, r.sums = table{view: view, dims: f.Dims}, -1
+	r.s.t, r.s.mem = &r.t, o.Memory
 	err := r.s.open(f)
 	if err == nil && f.Cells == nil {
 		err = r.tasks()
@@ -183,20 +189,25 @@ func (r *Run) First(ctx context.Context) (*Partial, error) {
 
 // Close gives the memory back. What First and Second gave stays.
 func (r *Run) Close() {
-	if r.s == nil {
+	if r.state == nil {
 		return
 	}
 	for _, g := range r.grids {
 		g.free()
 	}
-	r.s.end()
-	*r = Run{f: r.f, o: r.o, cost: r.cost}
+	r.state.end()
+	r.state = nil
 }
 
 // groups turns the grids into groups.
 func (r *Run) groups(ctx context.Context) (*Partial, error) {
 	keys := r.groupKeys()
-	p := &Partial{Groups: make([]Group, 0, len(keys))}
+	alone := &struct {
+		Partial
+		one [1]Group
+	}{}
+	p := &alone.Partial
+	p.Groups = listOf(&alone.one, len(keys))
 	if err := r.o.Memory.Grow(int64(len(keys)) * int64(32+valueBytes*len(r.f.Keys)+96*len(r.f.Aggs))); err != nil {
 		return nil, err
 	}

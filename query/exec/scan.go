@@ -178,6 +178,7 @@ type work struct {
 	grids  []*grid   // by task; nil for one that streams
 	totals []*totals // by task; nil for one that does not
 	stats  ScanStats
+	add    func(*storage.Chunk) error // is chunk, which would be made anew for each run
 
 	sel, sel2, sel3 []int32    // of the fragment's filters, of a sum's, of a task's
 	cols            [][]uint32 // of key columns, for this chunk; nil: not asked for yet
@@ -285,7 +286,12 @@ func (s *scan) alone(ctx context.Context, segments []storage.Segment, begin func
 
 // run scans all cells and gives the filled grids and totals of the tasks.
 func (s *scan) run(ctx context.Context, parallel int) ([]*grid, []*totals, ScanStats, error) {
-	works, err := s.each(ctx, parallel, func(w *work) (func(*storage.Chunk) error, error) { return w.chunk, w.open() })
+	works, err := s.each(ctx, parallel, func(w *work) (func(*storage.Chunk) error, error) {
+		if w.add == nil {
+			w.add = w.chunk
+		}
+		return w.add, w.open()
+	})
 	if err != nil {
 		return nil, nil, ScanStats{}, err
 	}
