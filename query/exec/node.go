@@ -367,7 +367,9 @@ func (e *Env) limit(ctx context.Context, n *plan.Limit, emit Emit) error {
 			}
 		}
 		given++
-		last = slices.Clone(row)
+		if len(n.Ties) > 0 {
+			last = append(last[:0], row...)
+		}
 		if err := emit(row); err != nil {
 			return err
 		}
