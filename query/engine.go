@@ -9,6 +9,7 @@ package query
 import (
 	"context"
 	"errors"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -164,8 +165,9 @@ type Request struct {
 	Source    Source // takes the snapshots of this request instead of the engine's: a transaction that keeps one
 	Writer    Writer // counts the rows of this request instead of the engine's: a transaction that gathers them
 	Settings  map[string]string
-	Single    bool // refuse more than one statement
-	ReadOnly  bool // refuse statements that change anything
+	Known     *Known // of the session that sends it; nil: its settings are checked each time
+	Single    bool   // refuse more than one statement
+	ReadOnly  bool   // refuse statements that change anything
 }
 
 // Sink takes the results of statements: Columns (none for statements without rows), rows, End.
@@ -231,11 +233,36 @@ func parse(text string) ([]sql.Statement, error) {
 	return statements, nil
 }
 
+// Known is the settings of the last request of a session, checked, so that they are checked once as long as they stay. It belongs to one
+// goroutine at a time; the zero Known knows nothing.
+type Known struct {
+	given   map[string]string
+	checked settings // is not changed any more
+}
+
+// check gives settings that must not be changed.
+func (k *Known) check(given map[string]string) (settings, error) {
+	if k != nil && k.checked != nil && maps.Equal(k.given, given) {
+		return k.checked, nil
+	}
+	out := make(settings, len(given))
+	for name, value := range given {
+		if err := out.set(name, value); err != nil {
+			return nil, err
+		}
+	}
+	if k != nil {
+		k.given, k.checked = maps.Clone(given), out
+	}
+	return out, nil
+}
+
 // session is one request's settings and catalog.
 type session struct {
 	e        *Engine
 	r        Request
 	settings settings
+	own      bool // settings may be changed
 	changed  map[string]string
 	local    map[string]string // the same, for the rest of the transaction
 	explains bool              // nothing is to have an effect
@@ -256,13 +283,23 @@ func (e *Engine) session(r Request) (*session, error) {
 	if r.Writer == nil {
 		r.Writer = e.o.Writer
 	}
-	s := &session{e: e, r: r, now: e.o.Now(), settings: make(settings, len(r.Settings))}
-	for name, value := range r.Settings {
-		if err := s.settings.set(name, value); err != nil {
-			return nil, err
-		}
+	set, err := r.Known.check(r.Settings)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	return &session{e: e, r: r, now: e.o.Now(), settings: set}, nil
+}
+
+// setting and listed look at the settings as they are by then: a statement may change them.
+func (s *session) setting(name string) (string, bool) { return s.settings.lookup(name) }
+func (s *session) listed() []catalog.Setting          { return s.settings.list() }
+
+// ownSettings are those of the session, to be changed.
+func (s *session) ownSettings() settings {
+	if !s.own {
+		s.settings, s.own = maps.Clone(s.settings), true
+	}
+	return s.settings
 }
 
 // binder binds against the present view, or a refreshed one.
@@ -271,7 +308,7 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	if err != nil {
 		return nil, nil, err
 	}
-	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.settings.list,
+	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.listed,
 		Directory: s.e.o.Directory, Sizes: s.e.o.Sizes, Live: s.live(ctx)})
 	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
 	var rights plan.Rights
@@ -283,7 +320,7 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 		set = nil
 	}
 	return plan.NewBinder(plan.Context{Text: s.r.SQL, Catalog: view, Now: s.now, Args: s.r.Args, ArgTypes: s.params, Principal: s.r.Principal, Rights: rights, Database: s.r.Database,
-		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.settings.lookup, SetSetting: set}), view, nil
+		Mode: mode, Shards: s.e.o.Catalog.Shards(), System: system, Setting: s.setting, SetSetting: set}), view, nil
 }
 
 // live are the tables of schema quipu that the node fills in.

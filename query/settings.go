@@ -331,7 +331,7 @@ func (s *session) set(st *sql.Set, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	if err := s.settings.set(st.Name, value); err != nil {
+	if err := s.ownSettings().set(st.Name, value); err != nil {
 		return s.at(err, st.Pos)
 	}
 	s.change(&s.changed, st.Name, s.settings.get(st.Name))
@@ -341,7 +341,7 @@ func (s *session) set(st *sql.Set, sink Sink) error {
 // setConfig is the function set_config. What it changes leaves with the end of the statement, as with SET.
 func (s *session) setConfig(name, value string, local bool) (string, error) {
 	name = strings.ToLower(name)
-	if err := s.settings.set(name, value); err != nil {
+	if err := s.ownSettings().set(name, value); err != nil {
 		return "", err
 	}
 	value = s.settings.get(name)
@@ -395,7 +395,7 @@ func (s *session) reset(st *sql.Reset, sink Sink) error {
 		if st.Name != "all" && st.Name != k.name || k.name == "server_version" {
 			continue
 		}
-		delete(s.settings, k.name)
+		delete(s.ownSettings(), k.name)
 		s.change(&s.changed, k.name, k.value)
 	}
 	if st.Name != "all" {

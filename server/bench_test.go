@@ -133,7 +133,7 @@ func BenchmarkWire(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Shutdown(b.Context())
-	hello := &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "bench"}}
+	hello := &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "bench", "application_name": "bench"}}
 	ask := func(b *testing.B, times int, prepare string, next ...pgproto3.FrontendMessage) {
 		a := &asking{left: times, done: make(chan struct{})}
 		a.unread = a.encode(b, hello)

@@ -203,7 +203,7 @@ func (c *conn) start(p *portal, res *result) error {
 		}
 	}
 	r := c.request(p.args)
-	r.Settings = maps.Clone(r.Settings)
+	r.Settings, r.Known = maps.Clone(r.Settings), nil // what the connection knows stays with its goroutine
 	delete(r.Settings, statementTimeout)
 	p.run = run
 	c.portals.suspended++
