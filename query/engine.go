@@ -358,7 +358,11 @@ func (s *session) bound(ctx context.Context, f func(*plan.Binder) error) error {
 // statement runs one statement within its time.
 func (s *session) statement(ctx context.Context, st *Statement, sink Sink) error {
 	s.given, s.of = 0, st
-	s.began = s.e.o.Now()
+	if s.began.IsZero() {
+		s.began = s.now
+	} else {
+		s.began = s.e.o.Now()
+	}
 	id := s.e.activity.begin(s.r.Principal, st.shown, s.began)
 	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st.Tree, sink) })
 	s.e.activity.end(id, st.shown, s.began, s.e.o.Now(), s.given, err)
