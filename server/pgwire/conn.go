@@ -20,9 +20,10 @@ import (
 // conn is one connection. The goroutine that serves it owns every field but those under mu.
 type conn struct {
 	s          *Server
-	raw        net.Conn // as it was accepted; others may close it
-	net        net.Conn // the same, or TLS on it
-	in         *pgproto3.Backend
+	raw        net.Conn          // as it was accepted; others may close it
+	net        net.Conn          // the same, or TLS on it
+	in         *pgproto3.Backend // reads from
+	arrivals   arrivals
 	out        output
 	tls        *tls.ConnectionState // nil: not encrypted
 	encryption *tls.Config          // that made it so
@@ -37,7 +38,7 @@ type conn struct {
 	initial  map[string]string // settings that RESET goes back to
 	settings map[string]string // that differ from the engine's defaults
 	known    query.Known
-	receipts receipts          // of what was written here
+	receipts receipts // of what was written here
 
 	statements statements
 	portals    portals
@@ -51,14 +52,15 @@ type conn struct {
 	mu          sync.Mutex // guards the fields below
 	running     context.CancelCauseFunc
 	interrupted bool      // what runs shall end, and wait for nothing more
-	waiting     bool      // for a message
+	waiting     bool      // for bytes
 	woken       bool      // to end at the next moment without work
 	armed       time.Time // when reads end by themselves, at or before until; zero: not set
-	until       time.Time // how long a message is waited for
+	until       time.Time // how long they are waited for
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, raw: nc, settings: map[string]string{}, initial: map[string]string{}}
+	c.arrivals.c = c
 	c.setNet(nc)
 	c.key = make([]byte, 32)
 	rand.Read(c.key)
@@ -130,6 +132,7 @@ func (c *conn) greet() error {
 	c.out.send(&pgproto3.BackendKeyData{ProcessID: c.id, SecretKey: c.key})
 	c.net.SetDeadline(time.Time{})
 	c.forget()
+	c.arrivals.served = true
 	return c.ready()
 }
 
@@ -175,28 +178,53 @@ func (c *conn) loop() {
 	}
 }
 
-// receive waits for a message as long as the state of the connection allows.
-func (c *conn) receive() (pgproto3.FrontendMessage, error) {
-	patience, state, what := c.within("idle_session_timeout", c.s.o.IdleTimeout), stateIdleTimeout, "terminating connection due to idle-session timeout"
-	if c.block != nil || c.portals.suspended > 0 {
-		patience, state, what = c.within("idle_in_transaction_session_timeout", c.s.o.BlockTimeout), stateBlockTimeout, "terminating connection due to idle-in-transaction timeout"
+// arrivals are the bytes of the client. Once it is served, they are waited for as long as the state of the connection allows: where several
+// messages arrive together, once for all of them.
+type arrivals struct {
+	c      *conn
+	served bool
+}
+
+func (a *arrivals) Read(b []byte) (int, error) {
+	c := a.c
+	if !a.served { // the start has a deadline of its own
+		return c.net.Read(b)
 	}
+	patience, _, _ := c.patience()
 	if !c.wait(patience) {
-		return nil, errStopping
+		return 0, errStopping
 	}
-	m, err := c.in.Receive()
-	for errors.Is(err, os.ErrDeadlineExceeded) && c.goOn() {
-		m, err = c.in.Receive()
+	n, err := c.net.Read(b)
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.goOn() {
+		n, err = c.net.Read(b)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = false
+	if c.woken && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStopping
+	}
+	return n, err
+}
+
+// patience is how long the client may be silent, and what is said when it was for longer.
+func (c *conn) patience() (d time.Duration, state, what string) {
+	if c.block != nil || c.portals.suspended > 0 {
+		return c.within("idle_in_transaction_session_timeout", c.s.o.BlockTimeout), stateBlockTimeout, "terminating connection due to idle-in-transaction timeout"
+	}
+	return c.within("idle_session_timeout", c.s.o.IdleTimeout), stateIdleTimeout, "terminating connection due to idle-session timeout"
+}
+
+// receive gives the next message.
+func (c *conn) receive() (pgproto3.FrontendMessage, error) {
+	m, err := c.in.Receive()
 	switch {
 	case err == nil:
 		return m, nil
-	case c.woken && errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, errStopping):
 		return nil, errStopping
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		patience, state, what := c.patience()
 		return nil, failure(state, "%s (%v)", what, patience)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
@@ -216,8 +244,8 @@ func (c *conn) within(setting string, bound time.Duration) time.Duration {
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// wait sets the time that the next message has, and is false if none is to come. A deadline of the connection that comes earlier may stay:
-// it is cheaper to go on when it ends a read, hours later as a rule, than to move it for every message.
+// wait sets the time that the next bytes have, and is false if none are to come. A deadline of the connection that comes earlier may stay:
+// it is cheaper to go on when it ends a read, hours later as a rule, than to move it for every read.
 func (c *conn) wait(patience time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

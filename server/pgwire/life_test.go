@@ -88,7 +88,7 @@ func TestCancelBeforeWaiting(t *testing.T) {
 		defer ours.Close()
 		c := newConn(newWorld(t).serve(), theirs)
 		defer c.close()
-		c.in = pgproto3.NewBackend(theirs, nil)
+		c.in, c.arrivals.served = pgproto3.NewBackend(&c.arrivals, nil), true
 		began := time.Now()
 		err := c.during(func(ctx context.Context) error {
 			c.interrupt(errUserCancel)

@@ -204,7 +204,7 @@ func (c *conn) introduce(version uint32, body []byte) error {
 	delete(m.Parameters, "user")
 	delete(m.Parameters, "database")
 	c.wishes = m.Parameters
-	c.in = pgproto3.NewBackend(c.net, nil)
+	c.in = pgproto3.NewBackend(&c.arrivals, nil)
 	c.in.SetMaxBodyLen(passwordBytesMax)
 	if err := c.authenticate(); err != nil {
 		return err
