@@ -31,6 +31,7 @@ func TestBadInputByCommandLine(t *testing.T) {
 		{"unknown flag of import", []string{"import", "--nonsense"}, 2, []string{"nonsense"}},
 		{"unknown command", []string{"nonsense"}, 2, []string{"nonsense"}},
 		{"unknown command of table", []string{"table", "nonsense"}, 2, []string{"nonsense"}},
+		{"polling for too long", []string{"serve", "--data-dir", "x", "--pg-poll", "1s"}, 2, []string{"--pg-poll", "10ms"}},
 		{"required flag", []string{"import", "x.csv"}, 2, []string{"table"}},
 		{"no file", []string{"import"}, 2, []string{"one file"}},
 		{"missing file", []string{"import", "missing.csv", "--table", "t"}, 1, []string{"missing.csv"}},

@@ -29,6 +29,8 @@ type Config struct {
 	CellMemory int64 // bytes for cells, dictionaries and sessions. Default a quarter of the machine's memory
 	DiskFree   int64 // bytes below which writes are refused. Default 512 MiB; negative: no bound
 
+	WirePoll time.Duration // how long a PostgreSQL client's next query is looked for before a connection sleeps. Default 100 µs; negative: never
+
 	Disk    replica.Disk // for the groups' logs and states. Default the operating system's
 	LogKeep uint64       // entries of a group's log that stay behind a compaction, for replicas that lag. Default about 256 MiB of them
 

@@ -38,7 +38,8 @@ func (s *Service) ServePostgres(address string) (net.Addr, error) {
 func (n *Node) openWire(encrypt *tls.Config) (*pgwire.Server, error) {
 	d := engineDoors{n}
 	s, err := pgwire.New(pgwire.Options{Engine: n.queries().engine, Catalog: d, Source: d, Writer: d, Roles: wireRoles{n.access},
-		TLS: encrypt, Version: Version(), Node: wireNumber(n.id.Node), Forward: n.interruptElsewhere, Logger: n.cfg.Logger})
+		TLS: encrypt, Version: Version(), Node: wireNumber(n.id.Node), Forward: n.interruptElsewhere,
+		Poll: n.cfg.WirePoll, Logger: n.cfg.Logger})
 	if err == nil {
 		n.wire.Store(s)
 	}

@@ -22,6 +22,7 @@ import (
 func serveCommand() *cobra.Command {
 	var cfg server.Config
 	var address, postgres, peers, memory, free, level, passwordFile string
+	var poll time.Duration
 	var certificates transport.TLS
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR",
@@ -44,6 +45,9 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 				return err
 			}
 			if cfg.DiskFree, err = bytesOf("disk-free", free); err != nil {
+				return err
+			}
+			if cfg.WirePoll, err = pollOf(poll); err != nil {
 				return err
 			}
 			if cfg.Logger, err = logger(cmd.ErrOrStderr(), level); err != nil {
@@ -72,6 +76,7 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	f.StringVar(&cfg.DataDir, "data-dir", "", "directory of the node (required)")
 	f.StringVar(&address, "listen", "127.0.0.1:7480", "address of gRPC and HTTP")
 	f.StringVar(&postgres, "pg-listen", postgresDefault, "address of PostgreSQL's protocol; off to leave it out")
+	f.DurationVar(&poll, "pg-poll", pollDefault, "how long a connection of PostgreSQL's protocol looks for the next query before it sleeps, if its client alone asks and asks at once again; 0: never")
 	f.StringVar(&peers, "peer-addr", peerDefault, "address for other nodes, a loopback one without --peer-cert; off for a node that stays alone")
 	f.StringVar(&certificates.CertFile, "peer-cert", "", "certificate of this node (PEM), for TLS between nodes on addresses other than loopback ones")
 	f.StringVar(&certificates.KeyFile, "peer-key", "", "private key of --peer-cert (PEM)")
@@ -91,6 +96,23 @@ It ends on SIGINT or SIGTERM, and by itself, with a message, when it can no long
 	c.MarkFlagRequired("data-dir")
 	c.MarkFlagsRequiredTogether("peer-cert", "peer-key", "peer-ca")
 	return c
+}
+
+// pollDefault is longer than a driver takes to ask again, and short beside the time that a client elsewhere needs.
+const (
+	pollDefault = 100 * time.Microsecond
+	pollMax     = 10 * time.Millisecond
+)
+
+// pollOf is what a node takes for --pg-poll.
+func pollOf(d time.Duration) (time.Duration, error) {
+	switch {
+	case d < 0 || d > pollMax:
+		return 0, &usageError{fmt.Errorf("--pg-poll %v: it is from 0 (never) to %v", d, pollMax)}
+	case d == 0:
+		return -1, nil
+	}
+	return d, nil
 }
 
 // failover is the choice of how long nodes wait for a leader's sign of life.
