@@ -30,7 +30,12 @@ func main() {
 	runs := flag.Int("runs", 10, "runs of each query")
 	wire := flag.Bool("wire", false, "compare PostgreSQL's protocol instead: round trips, COPY, and the queries")
 	nodes := flag.Bool("cluster", false, "compare three nodes, as one cluster on this machine, with PostgreSQL alone: counting only")
+	without := flag.String("workless", "", "ADDRESS=NODE: be the server without work that --wire compares with")
 	flag.Parse()
+	if *without != "" {
+		fmt.Fprintln(os.Stderr, "stores:", serveWorkless(*without))
+		os.Exit(1)
+	}
 	if err := choose(*wire, *nodes, *binary, *draws, *cells, *span, *rounds, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "stores:", err)
 		os.Exit(1)

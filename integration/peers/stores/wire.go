@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// wirePeer is one of the two servers, which answer the same messages of the same client.
+// wirePeer is one of the servers, which answer the same messages of the same client.
 type wirePeer struct {
 	name, url string
 	prepare   []string // statements that make its tables
@@ -53,6 +53,16 @@ func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, 
 			[]string{"CREATE TABLE small (x text, y text) WITH (partition_by = '')", "INSERT INTO small VALUES " + wireRows,
 				"CREATE TABLE loaded (d0 text, d1 text, d2 text, d3 text)"}, []string{"TRUNCATE loaded"}},
 	}
+	portWithout, err := freePort()
+	if err != nil {
+		return err
+	}
+	without, err := startWorkless(ctx, portWithout, fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return err
+	}
+	defer without.stop(syscall.SIGTERM)
+	all := append(slices.Clip(peers), wirePeer{name: workless, url: fmt.Sprintf("postgres://bench@127.0.0.1:%d/quipu?sslmode=disable", portWithout)})
 	for _, peer := range peers {
 		if err := peer.do(ctx, peer.prepare...); err != nil {
 			return err
@@ -77,7 +87,7 @@ func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, 
 			if client.single && c.conns > 1 {
 				continue
 			}
-			if err := c.compare(ctx, client, peers, span, rounds); err != nil {
+			if err := c.compare(ctx, client, all, span, rounds); err != nil {
 				return fmt.Errorf("%s with %s: %w", c.name, client.name, err)
 			}
 		}
@@ -160,9 +170,12 @@ func oneValue(r *pgconn.Result, want string) error {
 	return nil
 }
 
-// compare asks both in turns and prints the ratio of their rates.
+// compare asks the servers in turns and prints the ratios of their rates.
 func (w wireCase) compare(ctx context.Context, client wireClient, peers []wirePeer, span time.Duration, rounds int) error {
-	var ratios []float64
+	if w.conns > 1 { // each of the connections without work would poll, and take the cores from the client
+		peers = slices.DeleteFunc(slices.Clone(peers), func(p wirePeer) bool { return p.name == workless })
+	}
+	ratios := map[string][]float64{}
 	for range rounds {
 		rates := map[string]float64{}
 		for _, p := range peers {
@@ -173,9 +186,15 @@ func (w wireCase) compare(ctx context.Context, client wireClient, peers []wirePe
 			rates[p.name] = rate
 			fmt.Printf("%-11s %-42s %9.0f queries/s   %7.1f µs\n", p.name, w.name, rate, latency)
 		}
-		ratios = append(ratios, rates["Quipu"]/rates["PostgreSQL"])
+		for name, rate := range rates {
+			ratios[name] = append(ratios[name], rate/rates["PostgreSQL"])
+		}
 	}
-	printRatio(w.name, ratios, wireFloor)
+	if of := ratios[workless]; len(of) > 0 {
+		slices.Sort(of)
+		fmt.Printf("A server without work: %.2f times PostgreSQL (median of rounds with %.2f)\n", of[len(of)/2], of)
+	}
+	printRatio(w.name, ratios["Quipu"], wireFloor)
 	return nil
 }
 
