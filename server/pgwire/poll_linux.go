@@ -18,9 +18,8 @@ type polledConn struct {
 	raw   syscall.RawConn
 	quiet bool // arrivals of up to quietBytes wake nobody
 
-	look func(fd uintptr) bool // p.lookFor and p.setMark, made once: each would be allocated for every read
-	mark func(fd uintptr)
-	b    []byte // what they are given, and what they have found
+	look func(fd uintptr) bool // p.lookFor, made once: it would be allocated for every read
+	b    []byte                // what it is given, and what it has found
 	n    int
 	err  error
 }
@@ -39,7 +38,7 @@ func (s *Server) polled(c net.Conn) net.Conn {
 		return c
 	}
 	p := &polledConn{Conn: c, eagerness: eagerness{asked: &s.asked, span: s.o.Poll}, raw: raw}
-	p.look, p.mark = p.lookFor, p.setMark
+	p.look = p.lookFor
 	return p
 }
 
@@ -84,14 +83,15 @@ func (p *polledConn) poll(b []byte) (int, error) {
 		p.missed()
 		return 0, errNothing
 	case p.err != nil:
-		return 0, p.failed("read")
+		return 0, p.failed("read", p.err)
 	case p.n == 0 && len(b) > 0:
 		return 0, io.EOF
 	}
 	return p.n, nil
 }
 
-// lookFor reads until there are bytes, the time is over or somebody else's client asks. Bytes that are there already say nothing of polling.
+// lookFor reads until there are bytes, the time is over or somebody else's client asks. Bytes that are there already say nothing of
+// polling. A Close or a deadline of somebody else is noticed when the time is over.
 func (p *polledConn) lookFor(fd uintptr) bool {
 	var end time.Time
 	for looks := 0; ; looks++ {
@@ -118,26 +118,24 @@ func (p *polledConn) hush(quiet bool) error {
 	if p.quiet == quiet {
 		return nil
 	}
-	p.n = 1
+	mark := 1
 	if quiet {
-		p.n = quietBytes
+		mark = quietBytes
 	}
-	if err := p.raw.Control(p.mark); err != nil {
+	var failed error
+	err := p.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, mark) })
+	switch {
+	case err != nil:
 		return err
-	}
-	if p.err != nil {
-		return p.failed("setsockopt")
+	case failed != nil:
+		return p.failed("setsockopt", failed)
 	}
 	p.quiet = quiet
 	return nil
 }
 
-func (p *polledConn) setMark(fd uintptr) {
-	p.err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, p.n)
-}
-
-func (p *polledConn) failed(call string) error {
-	return &net.OpError{Op: "read", Net: "tcp", Source: p.LocalAddr(), Addr: p.RemoteAddr(), Err: os.NewSyscallError(call, p.err)}
+func (p *polledConn) failed(call string, err error) error {
+	return &net.OpError{Op: "read", Net: "tcp", Source: p.LocalAddr(), Addr: p.RemoteAddr(), Err: os.NewSyscallError(call, err)}
 }
 
 func (p *polledConn) Close() error {

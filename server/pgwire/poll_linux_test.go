@@ -127,7 +127,7 @@ func TestPollingEndsWhenAnotherAsks(t *testing.T) {
 	(<-read).is(t, "x", nil)
 }
 
-func TestPollingEndsWithTheConnection(t *testing.T) {
+func TestReadsEndWithTheConnection(t *testing.T) {
 	p, _ := polledPair(t, time.Nanosecond)
 	read := p.reading()
 	p.Close()
@@ -151,4 +151,35 @@ func TestLongMessagesWhilePolling(t *testing.T) {
 		rest -= n
 	}
 	wg.Wait()
+}
+
+func TestConnectionsOfTCPArePolled(t *testing.T) {
+	w := newWorld(t)
+	s := w.serve()
+	s.o.Poll = time.Millisecond // also with one processor
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var found *conn
+	for found == nil {
+		runtime.Gosched()
+		s.mu.Lock()
+		for c := range s.starting {
+			found = c
+		}
+		s.mu.Unlock()
+	}
+	if _, ok := found.net.(*polledConn); !ok {
+		t.Errorf("reads from a %T", found.net)
+	}
+	l.Close()
+	<-served
 }
