@@ -237,7 +237,7 @@ func (w *filler) window(t *table, x *window) {
 		if p == nil || p.epoch <= w.s.saved {
 			continue
 		}
-		for _, h := range p.block {
+		for _, h := range p.block[:p.used] {
 			if h == nil || h == last || h.epoch <= w.s.saved {
 				continue
 			}

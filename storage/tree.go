@@ -48,6 +48,7 @@ type window struct {
 // page is a part of a window's directory.
 type page struct {
 	epoch uint64
+	used  int // entries, to the last that was set
 	block [pageBlocks]*block
 }
 
@@ -120,7 +121,8 @@ func (w *window) set(b uint64, h *block, epoch uint64) {
 		p = &c
 	}
 	w.pages[b>>pageBits] = p
-	p.block[b&(pageBlocks-1)] = h
+	at := b & (pageBlocks - 1)
+	p.block[at], p.used = h, max(p.used, int(at)+1)
 }
 
 // entries is the half-open range of directory entries that hold the block id of a sparse layout.
@@ -151,7 +153,7 @@ func (w *window) blocks(fn func(*block) bool) bool {
 		if p == nil {
 			continue
 		}
-		for _, h := range p.block {
+		for _, h := range p.block[:p.used] {
 			if h == nil || h == last {
 				continue
 			}
