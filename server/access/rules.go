@@ -218,8 +218,13 @@ var Relations = map[string]Rule{
 
 // Verb names a kind of statement: that of its type, but CopyFrom for COPY … FROM.
 func Verb(st sql.Statement) string {
-	if c, ok := st.(*sql.Copy); ok && c.From {
-		return "CopyFrom"
+	switch st := st.(type) {
+	case *sql.Query: // most statements: reflection takes longer than all else that is asked of them
+		return "Query"
+	case *sql.Copy:
+		if st.From {
+			return "CopyFrom"
+		}
 	}
 	t := reflect.TypeOf(st)
 	for t.Kind() == reflect.Pointer {
