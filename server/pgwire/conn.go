@@ -42,6 +42,7 @@ type conn struct {
 
 	statements statements
 	portals    portals
+	whole      result // of the statement that runs to its end
 	footing    footing
 	skipping   bool // an error of the extended protocol: everything up to Sync is ignored
 
@@ -148,7 +149,7 @@ const serverVersion = "15.0 (quipu 0.1)"
 
 // ready says that the next query may come.
 func (c *conn) ready() error {
-	c.out.send(&pgproto3.ReadyForQuery{TxStatus: c.status()})
+	c.out.ready(c.status())
 	return c.out.flush()
 }
 

@@ -3,6 +3,7 @@ package pgwire
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/quipudb/quipu/query"
 	"github.com/quipudb/quipu/query/plan"
@@ -26,7 +27,7 @@ func (c *conn) declare(ctx context.Context, st *query.Statement, d *sql.Declare,
 	if err != nil {
 		return err
 	}
-	x := &portal{name: d.Name, st: &prepared{Prepared: p}, args: args, cursor: true, saved: len(c.block.saved)}
+	x := &portal{name: d.Name, st: &prepared{Prepared: p}, args: slices.Clone(args), cursor: true, saved: len(c.block.saved)}
 	for _, v := range args {
 		x.bytes += len(v.String())
 	}
@@ -52,7 +53,7 @@ func (c *conn) declare(ctx context.Context, st *query.Statement, d *sql.Declare,
 
 // fetch sends the next rows of a cursor, or skips them.
 func (c *conn) fetch(ctx context.Context, f *sql.Fetch, res *result) error {
-	x := c.portals.named[f.Name]
+	x := c.portals.get(f.Name)
 	if x == nil || !x.cursor {
 		return errNoCursor(f.Name)
 	}

@@ -58,6 +58,9 @@ func (o *output) complete(tag string) {
 	o.buf = append(append(buf, tag...), 0)
 }
 
+// ready appends a ReadyForQuery.
+func (o *output) ready(status byte) { o.buf = append(o.buf, 'Z', 0, 0, 0, 5, status) }
+
 // room sends what has gathered if that is much.
 func (o *output) room() error {
 	if len(o.buf) < flushBytes {

@@ -41,49 +41,89 @@ type step struct {
 	err    error
 }
 
-// portals are those of a connection, by name.
+// portals are those of a connection.
 type portals struct {
+	unnamed   *portal
 	named     map[string]*portal
 	bytes     int
 	suspended int
+	spare     *portal // an unnamed one that has ended, whose memory the next one takes
+}
+
+// get gives a portal, or nil.
+func (p *portals) get(name string) *portal {
+	if name == "" {
+		return p.unnamed
+	}
+	return p.named[name]
 }
 
 func (p *portals) find(name string) (*portal, error) {
-	if x := p.named[name]; x != nil {
+	if x := p.get(name); x != nil {
 		return x, nil
 	}
 	return nil, failure(stateUnknownPortal, "portal %q does not exist", name)
+}
+
+// fresh is a portal that put has not seen yet.
+func (p *portals) fresh(name string, st *prepared) *portal {
+	x := p.spare
+	if x == nil {
+		x = &portal{}
+	}
+	p.spare = nil
+	*x = portal{name: name, st: st, args: x.args[:0]}
+	return x
 }
 
 func (p *portals) put(x *portal) error {
 	if x.name == "" {
 		p.close("")
 	}
-	switch _, taken := p.named[x.name]; {
-	case taken:
+	switch {
+	case p.get(x.name) != nil:
 		return failure(stateDuplicatePortal, "cursor %q already exists", x.name)
 	case len(p.named) >= portalsMax || p.bytes+x.bytes > portalBytesMax:
 		return failure(stateLimit, "the connection has %d portals with parameters of %d bytes, the bounds are %d and %d", len(p.named), p.bytes,
 			portalsMax, portalBytesMax).WithHint("close those that are not needed")
 	}
+	p.bytes += x.bytes
+	if x.name == "" {
+		p.unnamed = x
+		return nil
+	}
 	if p.named == nil {
 		p.named = map[string]*portal{}
 	}
 	p.named[x.name] = x
-	p.bytes += x.bytes
 	return nil
 }
 
 // close ends a portal and waits for its goroutine, if it has one.
 func (p *portals) close(name string) bool {
-	x := p.named[name]
+	x := p.get(name)
 	if x == nil {
 		return false
 	}
 	p.end(x)
 	p.bytes -= x.bytes
-	delete(p.named, name)
+	if name == "" {
+		p.unnamed = nil
+		p.leave(x)
+	} else {
+		delete(p.named, name)
+	}
 	return true
+}
+
+// leave keeps the memory of a portal that has ended, without what it referred to.
+func (p *portals) leave(x *portal) {
+	if cap(x.args) > spareArgsMax {
+		return
+	}
+	clear(x.args)
+	*x = portal{args: x.args[:0]}
+	p.spare = x
 }
 
 func (p *portals) end(x *portal) {
@@ -100,17 +140,13 @@ func (p *portals) end(x *portal) {
 }
 
 func (p *portals) closeAll() {
-	for name := range p.named {
-		p.close(name)
-	}
+	p.close("")
+	p.closeNamed()
 }
 
-// closeNamed closes all but the unnamed one.
 func (p *portals) closeNamed() {
 	for name := range p.named {
-		if name != "" {
-			p.close(name)
-		}
+		p.close(name)
 	}
 }
 
@@ -125,8 +161,8 @@ func (c *conn) bind(m *pgproto3.Bind) error {
 	if c.block != nil && c.block.failed && (st.Statement == nil || !endsFailure(st.Statement.Tree)) {
 		return errFailedBlock()
 	}
-	p := &portal{name: m.DestinationPortal, st: st}
-	if p.args, err = st.arguments(m); err != nil {
+	p := c.portals.fresh(m.DestinationPortal, st)
+	if p.args, err = st.arguments(p.args, m); err != nil {
 		return err
 	}
 	if p.binary, err = formats(m.ResultFormatCodes, len(c.columns(st)), "result"); err != nil {
@@ -163,11 +199,12 @@ func (c *conn) executePortal(name string, rows int64) error {
 		return failure(statePortalNotSuspended, "portal %q cannot be run", name).WithHint("bind the statement again")
 	}
 	p.ran = true
-	res := &result{c: c, cols: c.columns(p.st), binary: p.binary}
+	res := result{c: c, cols: c.columns(p.st), binary: p.binary}
 	if rows > 0 && p.st.returnsRows() {
-		return c.suspend(p, res, rows)
+		paused := res
+		return c.suspend(p, &paused, rows)
 	}
-	return c.execute(p.st.Statement, p.args, res)
+	return c.executeWhole(p.st.Statement, p.args, res)
 }
 
 // suspend runs a portal up to its first pause.

@@ -202,8 +202,8 @@ func (c *conn) closeNamed(m *pgproto3.Close) {
 	c.out.send(&pgproto3.CloseComplete{})
 }
 
-// arguments reads the parameters of a Bind.
-func (p *prepared) arguments(m *pgproto3.Bind) ([]plan.Value, error) {
+// arguments reads the parameters of a Bind, into the memory of args where they fit.
+func (p *prepared) arguments(args []plan.Value, m *pgproto3.Bind) ([]plan.Value, error) {
 	if len(m.Parameters) != len(p.oids) {
 		return nil, errProtocol("bind message supplies %d parameters, but prepared statement %s requires %d", len(m.Parameters), quoted(m.PreparedStatement), len(p.oids))
 	}
@@ -211,7 +211,8 @@ func (p *prepared) arguments(m *pgproto3.Bind) ([]plan.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := make([]plan.Value, len(m.Parameters))
+	args = slices.Grow(args[:0], len(m.Parameters))[:len(m.Parameters)]
+	clear(args)
 	for i, b := range m.Parameters {
 		switch {
 		case b == nil:

@@ -135,6 +135,13 @@ func (c *conn) report(name, value string) {
 	c.out.send(&pgproto3.ParameterStatus{Name: name, Value: clean(value)})
 }
 
+// executeWhole runs one statement to its end, which is when res is free for the next.
+func (c *conn) executeWhole(st *query.Statement, args []plan.Value, res result) error {
+	c.whole = res
+	defer func() { c.whole = result{} }()
+	return c.execute(st, args, &c.whole)
+}
+
 // execute runs one statement. Rows that INSERTs left are sent first, unless this is one more INSERT.
 func (c *conn) execute(st *query.Statement, args []plan.Value, res *result) error {
 	if c.block != nil && c.block.failed && !endsFailure(st.Tree) {

@@ -65,6 +65,7 @@ const (
 	portalBytesMax    = 32 << 20 // parameters of all of them
 	blockBytesMax     = 64 << 20 // rows that wait for COMMIT
 	savepointsMax     = 64
+	spareArgsMax      = 64       // parameters of a portal whose memory the next one takes
 	flushBytes        = 64 << 10 // of answers that are gathered before they are sent
 	keepBytes         = 1 << 20  // of a buffer that is kept for the next answers
 	startupBytesMax   = 10_000

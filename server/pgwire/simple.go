@@ -25,7 +25,7 @@ func (c *conn) simpleAll(text string) error {
 		return nil
 	}
 	for _, st := range list {
-		if err := c.execute(st, nil, &result{c: c, describe: true}); err != nil {
+		if err := c.executeWhole(st, nil, result{c: c, describe: true}); err != nil {
 			return err
 		}
 	}
