@@ -77,7 +77,7 @@ func (e *Engine) CopyIn(ctx context.Context, r Request, in io.Reader) (_ *End, e
 	switch {
 	case r.ReadOnly:
 		return nil, errReadOnly()
-	case s.settings.readOnly():
+	case s.figures.readOnly:
 		return nil, errReadOnlySetting()
 	}
 	c, f, err := s.copyStatement(st, true)

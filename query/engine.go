@@ -165,12 +165,13 @@ type Request struct {
 	Source    Source // takes the snapshots of this request instead of the engine's: a transaction that keeps one
 	Writer    Writer // counts the rows of this request instead of the engine's: a transaction that gathers them
 	Settings  map[string]string
-	Known     *Known // of the session that sends it; nil: its settings are checked each time
-	Single    bool   // refuse more than one statement
-	ReadOnly  bool   // refuse statements that change anything
+	Memory    *Memory // of the session that sends it; nil: there was no request before
+	Single    bool    // refuse more than one statement
+	ReadOnly  bool    // refuse statements that change anything
 }
 
-// Sink takes the results of statements: Columns (none for statements without rows), rows, End.
+// Sink takes the results of statements: Columns (none for statements without rows), rows, End. What it is given is the engine's again when
+// it returns; values may be kept, the slice that holds them and end may not.
 type Sink interface {
 	Columns(columns []plan.Column) error
 	Row(values []plan.Value) error
@@ -233,28 +234,48 @@ func parse(text string) ([]sql.Statement, error) {
 	return statements, nil
 }
 
-// Known is the settings of the last request of a session, checked, so that they are checked once as long as they stay. It belongs to one
-// goroutine at a time; the zero Known knows nothing.
-type Known struct {
+// Memory is what the last request of a session leaves to the next: its settings, which are checked once as long as they stay, and the room
+// that it ran in. It belongs to one goroutine at a time; the zero Memory is empty.
+type Memory struct {
 	given   map[string]string
-	checked settings // is not changed any more
+	checked settings // is not changed any more, nor are the figures
+	figures *figures
+	spare   *session // nil: none, or in use
 }
 
 // check gives settings that must not be changed.
-func (k *Known) check(given map[string]string) (settings, error) {
-	if k != nil && k.checked != nil && maps.Equal(k.given, given) {
-		return k.checked, nil
+func (m *Memory) check(given map[string]string) (settings, *figures, error) {
+	if m != nil && m.checked != nil && maps.Equal(m.given, given) {
+		return m.checked, m.figures, nil
 	}
 	out := make(settings, len(given))
 	for name, value := range given {
 		if err := out.set(name, value); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if k != nil {
-		k.given, k.checked = maps.Clone(given), out
+	figures := out.figures()
+	if m != nil {
+		m.given, m.checked, m.figures = maps.Clone(given), out, figures
 	}
-	return out, nil
+	return out, figures, nil
+}
+
+// take gives a session without a request. It may be left, once nothing refers to it any more.
+func (m *Memory) take() *session {
+	if m == nil || m.spare == nil {
+		return &session{}
+	}
+	s := m.spare
+	m.spare = nil
+	return s
+}
+
+func (m *Memory) leave(s *session) {
+	if m != nil {
+		*s = session{reading: reading{emit: s.reading.emit}}
+		m.spare = s
+	}
 }
 
 // session is one request's settings and catalog.
@@ -262,7 +283,8 @@ type session struct {
 	e        *Engine
 	r        Request
 	settings settings
-	own      bool // settings may be changed
+	figures  *figures // what the settings mean
+	own      bool     // settings may be changed
 	changed  map[string]string
 	local    map[string]string // the same, for the rest of the transaction
 	explains bool              // nothing is to have an effect
@@ -271,6 +293,7 @@ type session struct {
 	now      time.Time
 	began    time.Time // the statement that runs
 	given    int64     // rows of the statement that runs
+	reading  reading   // of the query that runs
 }
 
 func (e *Engine) session(r Request) (*session, error) {
@@ -283,23 +306,27 @@ func (e *Engine) session(r Request) (*session, error) {
 	if r.Writer == nil {
 		r.Writer = e.o.Writer
 	}
-	set, err := r.Known.check(r.Settings)
+	set, figures, err := r.Memory.check(r.Settings)
 	if err != nil {
 		return nil, err
 	}
-	return &session{e: e, r: r, now: e.o.Now(), settings: set}, nil
+	s := r.Memory.take()
+	s.e, s.r, s.now, s.settings, s.figures = e, r, e.o.Now(), set, figures
+	return s, nil
 }
 
 // setting and listed look at the settings as they are by then: a statement may change them.
 func (s *session) setting(name string) (string, bool) { return s.settings.lookup(name) }
 func (s *session) listed() []catalog.Setting          { return s.settings.list() }
 
-// ownSettings are those of the session, to be changed.
-func (s *session) ownSettings() settings {
+// alter lets f change the settings of the session.
+func (s *session) alter(f func(settings) error) error {
 	if !s.own {
 		s.settings, s.own = maps.Clone(s.settings), true
 	}
-	return s.settings
+	err := f(s.settings)
+	s.figures = s.settings.figures()
+	return err
 }
 
 // binder binds against the present view, or a refreshed one.
@@ -310,7 +337,7 @@ func (s *session) binder(ctx context.Context, refresh bool) (*plan.Binder, plan.
 	}
 	system := catalog.New(catalog.Options{View: view, Database: s.r.Database, Principal: s.r.Principal, Settings: s.listed,
 		Directory: s.e.o.Directory, Sizes: s.e.o.Sizes, Live: s.live(ctx)})
-	mode, _ := plan.ModeByName(s.settings.get("quipu.force_mode"))
+	mode, _ := plan.ModeByName(s.figures.mode)
 	var rights plan.Rights
 	if s.r.Rights != nil {
 		rights = s.r.Rights
@@ -377,7 +404,7 @@ func TimedOut(after time.Duration) error {
 
 // within runs f until statement_timeout.
 func (s *session) within(ctx context.Context, f func(context.Context) error) error {
-	if d := s.settings.duration("statement_timeout"); d > 0 {
+	if d := s.figures.timeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d, TimedOut(d))
 		defer cancel()
@@ -395,7 +422,7 @@ func (s *session) dispatch(ctx context.Context, st sql.Statement, sink Sink) err
 	if s.r.ReadOnly && changes(st) {
 		return errReadOnly()
 	}
-	if changes(st) && s.settings.readOnly() {
+	if changes(st) && s.figures.readOnly {
 		return errReadOnlySetting()
 	}
 	if err := s.allowed(st); err != nil {

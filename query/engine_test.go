@@ -255,7 +255,11 @@ func (a *answer) Row(values []plan.Value) error {
 	a.rows = append(a.rows, slices.Clone(values))
 	return nil
 }
-func (a *answer) End(e *query.End) error { a.ends = append(a.ends, e); return nil }
+func (a *answer) End(e *query.End) error {
+	end := *e
+	a.ends = append(a.ends, &end)
+	return nil
+}
 
 // run runs text under settings, written as name, value, name, value.
 func (w *world) run(text string, settings ...string) (*answer, error) {

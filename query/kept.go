@@ -29,7 +29,7 @@ func (s *session) planned(ctx context.Context, q *sql.Query) (*plan.Query, error
 	if st == nil || st.Tree != sql.Statement(q) || len(st.Text) > keptTextMax {
 		return s.bind(ctx, q)
 	}
-	old, mode := st.plan.Load(), s.settings.get("quipu.force_mode")
+	old, mode := st.plan.Load(), s.figures.mode
 	if old != nil && (old.database != s.r.Database || old.mode != mode) {
 		old = nil
 	}

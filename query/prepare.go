@@ -145,7 +145,10 @@ func (e *Engine) Execute(ctx context.Context, st *Statement, r Request, sink Sin
 		return err
 	}
 	s.params = st.params
-	return s.statement(ctx, st, sink)
+	if err = s.statement(ctx, st, sink); err == nil { // else what has failed may still be looked at
+		r.Memory.leave(s)
+	}
+	return err
 }
 
 // describe gives the columns and parameters of a statement.

@@ -90,14 +90,14 @@ func TestRunsThatHaveEnded(t *testing.T) {
 	}
 }
 
-// TestKnownSettings holds that what a session keeps of its settings is what they are: not those of an earlier request, nor what a
-// statement has set for itself.
-func TestKnownSettings(t *testing.T) {
+// TestMemory holds that what a session keeps of its settings is what they are: not those of an earlier request, nor what a statement has
+// set for itself.
+func TestMemory(t *testing.T) {
 	w := newWorld(t, 1)
-	known := &query.Known{}
+	memory := &query.Memory{}
 	ask := func(text string, settings map[string]string) string {
 		a := &answer{}
-		if err := w.engine.Run(t.Context(), query.Request{SQL: text, Settings: settings, Known: known}, a); err != nil {
+		if err := w.engine.Run(t.Context(), query.Request{SQL: text, Settings: settings, Memory: memory}, a); err != nil {
 			return failure(err, text)
 		}
 		return fmt.Sprint(a.cells())
@@ -116,6 +116,36 @@ func TestKnownSettings(t *testing.T) {
 		session["statement_timeout"] = c.value
 		if got := ask(c.text, session); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s with %s: %s, not %s", c.text, c.value, got, c.want)
+		}
+	}
+}
+
+// TestMemoryHoldsNothingOfTheLastRequest runs statements that end in all ways, with the memory of one session and without any.
+func TestMemoryHoldsNothingOfTheLastRequest(t *testing.T) {
+	w := newWorld(t, 1)
+	memory := &query.Memory{}
+	texts := []string{
+		"SELECT 1", "SELECT 1 / 0", "SELECT 2 AS a, 3 AS b", "SELECT set_config('statement_timeout', '8s', false)", "SHOW statement_timeout",
+		"SELECT * FROM generate_series(1, 3)", "SELECT nobody FROM nowhere", "EXPLAIN SELECT 4", "SELECT 5 WHERE false", "SET quipu.parallelism = 2",
+		"SELECT current_setting('quipu.parallelism')", "SELECT (SELECT count(*) FROM generate_series(1, 7))", "SELECT 1",
+	}
+	ask := func(text string, m *query.Memory) string {
+		list, err := query.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &answer{}
+		if err := w.engine.Execute(t.Context(), list[0], query.Request{Memory: m}, a); err != nil {
+			return failure(err, text)
+		}
+		end := a.ends[0]
+		return fmt.Sprint(a.cells(), end.Tag, end.Rows, end.Settings)
+	}
+	for range 2 {
+		for _, text := range texts {
+			if got, want := ask(text, memory), ask(text, nil); got != want {
+				t.Errorf("%s: %s, and without a memory %s", text, got, want)
+			}
 		}
 	}
 }

@@ -39,13 +39,14 @@ func (s *session) bind(ctx context.Context, q *sql.Query) (bound *plan.Query, er
 // run runs a bound query. Nothing has gone to the sink when a changed table makes it start anew.
 func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink Sink) error {
 	for try := 1; ; try++ {
-		r := &reading{q: bound, sink: sink}
+		r := &s.reading
+		*r = reading{q: bound, sink: sink, emit: r.emit}
 		err := s.rows(ctx, r)
 		if err == nil {
 			if err := r.open(); err != nil {
 				return err
 			}
-			r.end.Rows, r.end.Tag = r.rows, "SELECT "+strconv.FormatInt(r.rows, 10)
+			r.end.Rows, r.end.Tag = r.rows, selectTag(r.rows)
 			return s.end(sink, &r.end)
 		}
 		var e *errcode.Error
@@ -58,11 +59,19 @@ func (s *session) run(ctx context.Context, q *sql.Query, bound *plan.Query, sink
 	}
 }
 
+func selectTag(rows int64) string {
+	if rows == 1 {
+		return "SELECT 1"
+	}
+	return "SELECT " + strconv.FormatInt(rows, 10)
+}
+
 // reading is a query that runs.
 type reading struct {
 	q        *plan.Query
 	sink     Sink
 	measured *measured // nil if nobody asks what it takes
+	emit     exec.Emit // is row, made once
 
 	opened bool // the sink has the columns
 	rows   int64
@@ -112,30 +121,33 @@ func isLost(err error) bool {
 func (s *session) rowsOnce(ctx context.Context, r *reading) (taken bool, err error) {
 	env, end := &r.env, &r.end
 	*env = exec.Env{Options: exec.Options{
-		Parallel: int(s.settings.number("quipu.parallelism")), Memory: r.memory.Bound(s.settings.bytes("quipu.memory_limit"))}}
+		Parallel: s.figures.parallel, Memory: r.memory.Bound(s.figures.memory)}}
 	if m := r.measured; m != nil {
 		clear(m.costs)
 		clear(m.actual)
 		env.Costs, env.Actual = m.costs, m.actual
 	}
 	if shards, any := r.q.Shards(); any {
-		level := Level(s.settings.get("quipu.read_consistency"))
-		snap, err := s.r.Source.Snapshot(ctx, Read{Shards: shards, Level: level, MinIndex: s.settings.get("quipu.min_index"),
-			MaxStaleness: s.settings.duration("quipu.max_staleness")})
+		read := s.figures.read
+		read.Shards = shards
+		snap, err := s.r.Source.Snapshot(ctx, read)
 		if err != nil {
 			return false, err
 		}
 		taken = true
 		defer snap.Release()
 		env.Shards = snap.Shards
-		end.Snapshot, end.Level, end.Age = &snap.ID, level, max(0, s.began.Sub(snap.Taken))
+		end.Snapshot, end.Level, end.Age = &snap.ID, read.Level, max(0, s.began.Sub(snap.Taken))
 		if end.Fresh = snap.Fresh; end.Fresh != nil {
 			end.Age += end.Fresh.Age()
 			env.Tested = end.Fresh.tested
 		}
 		end.read = snap
 	}
-	if err := env.Run(ctx, r.q, r.row); err != nil {
+	if r.emit == nil {
+		r.emit = r.row
+	}
+	if err := env.Run(ctx, r.q, r.emit); err != nil {
 		return taken, err
 	}
 	end.Notices = notices(env.Warnings)

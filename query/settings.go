@@ -306,24 +306,27 @@ func (s settings) list() []catalog.Setting {
 	return out
 }
 
-func (s settings) number(name string) int64 {
-	n, _ := strconv.ParseInt(s.get(name), 10, 64)
-	return n
+// figures are what the settings mean to every statement.
+type figures struct {
+	timeout  time.Duration // 0: none
+	readOnly bool          // nothing may be changed
+	mode     string        // of the cut of tests
+	parallel int           // goroutines of one scan; 0: as many as processors
+	memory   int64         // bytes of one query
+	read     Read          // of all shards
 }
 
-func (s settings) bytes(name string) int64 {
-	n, _ := parseBytes(s.get(name))
-	return n
-}
-
-func (s settings) duration(name string) time.Duration {
-	d, _ := parseSpan(s.get(name))
-	return d
-}
-
-// readOnly says that nothing may be changed.
-func (s settings) readOnly() bool {
-	return s["transaction_read_only"] == "on" || s["default_transaction_read_only"] == "on"
+func (s settings) figures() *figures {
+	parallel, _ := strconv.Atoi(s.get("quipu.parallelism"))
+	memory, _ := parseBytes(s.get("quipu.memory_limit"))
+	return &figures{
+		timeout:  Span(s.get("statement_timeout")),
+		readOnly: s["transaction_read_only"] == "on" || s["default_transaction_read_only"] == "on",
+		mode:     s.get("quipu.force_mode"),
+		parallel: parallel,
+		memory:   memory,
+		read:     Read{Level: Level(s.get("quipu.read_consistency")), MinIndex: s.get("quipu.min_index"), MaxStaleness: Span(s.get("quipu.max_staleness"))},
+	}
 }
 
 func (s *session) set(st *sql.Set, sink Sink) error {
@@ -331,7 +334,7 @@ func (s *session) set(st *sql.Set, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ownSettings().set(st.Name, value); err != nil {
+	if err := s.alter(func(own settings) error { return own.set(st.Name, value) }); err != nil {
 		return s.at(err, st.Pos)
 	}
 	s.change(&s.changed, st.Name, s.settings.get(st.Name))
@@ -341,7 +344,7 @@ func (s *session) set(st *sql.Set, sink Sink) error {
 // setConfig is the function set_config. What it changes leaves with the end of the statement, as with SET.
 func (s *session) setConfig(name, value string, local bool) (string, error) {
 	name = strings.ToLower(name)
-	if err := s.ownSettings().set(name, value); err != nil {
+	if err := s.alter(func(own settings) error { return own.set(name, value) }); err != nil {
 		return "", err
 	}
 	value = s.settings.get(name)
@@ -395,7 +398,10 @@ func (s *session) reset(st *sql.Reset, sink Sink) error {
 		if st.Name != "all" && st.Name != k.name || k.name == "server_version" {
 			continue
 		}
-		delete(s.ownSettings(), k.name)
+		s.alter(func(own settings) error {
+			delete(own, k.name)
+			return nil
+		})
 		s.change(&s.changed, k.name, k.value)
 	}
 	if st.Name != "all" {

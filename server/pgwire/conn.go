@@ -37,7 +37,7 @@ type conn struct {
 	wishes   map[string]string // parameters of the startup message
 	initial  map[string]string // settings that RESET goes back to
 	settings map[string]string // that differ from the engine's defaults
-	known    query.Known
+	memory   query.Memory
 	receipts receipts // of what was written here
 
 	statements statements

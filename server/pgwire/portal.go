@@ -240,7 +240,7 @@ func (c *conn) start(p *portal, res *result) error {
 		}
 	}
 	r := c.request(p.args)
-	r.Settings, r.Known = maps.Clone(r.Settings), nil // what the connection knows stays with its goroutine
+	r.Settings, r.Memory = maps.Clone(r.Settings), nil // what the connection knows stays with its goroutine
 	delete(r.Settings, statementTimeout)
 	p.run = run
 	c.portals.suspended++

@@ -215,5 +215,5 @@ func (c *conn) engine(ctx context.Context, st *query.Statement, args []plan.Valu
 }
 
 func (c *conn) request(args []plan.Value) query.Request {
-	return query.Request{Principal: c.user, Rights: c.login.Rights, Database: c.database, Args: args, Settings: c.effective(), Known: &c.known, Source: c, Writer: c}
+	return query.Request{Principal: c.user, Rights: c.login.Rights, Database: c.database, Args: args, Settings: c.effective(), Memory: &c.memory, Source: c, Writer: c}
 }
