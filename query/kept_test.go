@@ -236,22 +236,24 @@ func TestKeptPlanAtOnce(t *testing.T) {
 	for i := range 8 {
 		w.must(fmt.Sprintf("INSERT INTO t (a, count) VALUES ('v%d', %d)", i, 100+i))
 	}
-	st := w.statement("SELECT sum(count) FROM t WHERE a = $1 OR a = lower($2)").Statement
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for range 50 {
-				got := w.executed(st, plan.TextValue(fmt.Sprintf("v%d", i)), plan.TextValue(fmt.Sprintf("V%d", (i+1)%8)))
-				if want := fmt.Sprintf("sum\n%d\nSELECT 1", 100+i+100+(i+1)%8); got != want {
-					t.Errorf("%q, want %q", got, want)
-					return
+	for _, second := range []string{"$2", "lower($2)"} { // a plan that can be filled again, and one that cannot
+		st := w.statement("SELECT sum(count) FROM t WHERE a = $1 OR a = " + second).Statement
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for range 50 {
+					got := w.executed(st, plan.TextValue(fmt.Sprintf("v%d", i)), plan.TextValue(fmt.Sprintf("v%d", (i+1)%8)))
+					if want := fmt.Sprintf("sum\n%d\nSELECT 1", 100+i+100+(i+1)%8); got != want {
+						t.Errorf("%q, want %q", got, want)
+						return
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if !st.Keeps() {
-		t.Error("the plan was not kept")
+			})
+		}
+		wg.Wait()
+		if !st.Keeps() {
+			t.Error("the plan was not kept")
+		}
 	}
 }
 

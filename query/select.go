@@ -25,7 +25,11 @@ func (s *session) query(ctx context.Context, q *sql.Query, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	return s.run(ctx, q, bound, sink)
+	if err := s.run(ctx, q, bound, sink); err != nil {
+		return err
+	}
+	bound.Leave()
+	return nil
 }
 
 func (s *session) bind(ctx context.Context, q *sql.Query) (bound *plan.Query, err error) {

@@ -25,7 +25,7 @@ const valueBytes = 64
 func (s *scan) keyColumn(e *plan.Expr) (*keyColumn, error) {
 	k, t, mem := s.room.columns.one(), s.t, s.mem
 	k.dim, k.t = -1, t
-	cols := e.Columns()
+	cols := e.ColumnsIn(s.room.ints.take(4)[:0])
 	switch {
 	case len(cols) == 0:
 		v, err := e.Eval(nil)

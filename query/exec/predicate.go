@@ -49,7 +49,7 @@ type predicate struct {
 // predicate evaluates e once for each value where it looks at one column.
 func (s *scan) predicate(e *plan.Expr) (*predicate, error) {
 	p, dims := s.room.predicates.one(), s.t.dims
-	p.expr, p.cols, p.dim = e, e.Columns(), -1
+	p.expr, p.cols, p.dim = e, e.ColumnsIn(s.room.ints.take(4)[:0]), -1
 	switch {
 	case len(p.cols) == 0:
 		ok, err := e.True(nil)
@@ -79,7 +79,8 @@ func (s *scan) predicate(e *plan.Expr) (*predicate, error) {
 func (s *scan) codeSet(dim int, e *plan.Expr) (storage.CodeSet, error) {
 	n := s.t.view.DictLen(dim)
 	set := s.room.codeSet(n)
-	if values, ok := e.Equals(); ok {
+	var room [4]plan.Value
+	if values, ok := e.Equals(room[:0]); ok {
 		for _, v := range values {
 			if code, ok := s.t.view.Code(dim, plan.SchemaValue(v).Text); ok {
 				set.Add(code)

@@ -328,7 +328,7 @@ func dimNames(t *schema.Table, dims []int) string {
 func (b *Binder) fixedValues(f *Fragment, t *schema.Table) map[int][]Value {
 	out := map[int][]Value{}
 	for _, e := range f.Filters {
-		values, ok := e.Equals()
+		values, ok := e.Equals(nil)
 		if !ok || e.Columns()[0] >= f.Dims {
 			continue
 		}
@@ -380,8 +380,9 @@ func (b *Binder) prune(f *Fragment, t *schema.Table) []schema.ShardID {
 	return shards
 }
 
-// Equals says that e is the equality of one plain column with constants, and which they are. NULL is never among them.
-func (e *Expr) Equals() (values []Value, ok bool) {
+// Equals says that e is the equality of one plain column with constants, and appends them to room. NULL is never among them.
+func (e *Expr) Equals(room []Value) (values []Value, ok bool) {
+	values = room
 	if e.Kind != ExprCall || e.Fn != fnEq && e.Fn != fnIn {
 		return nil, false
 	}

@@ -114,16 +114,23 @@ func (e *Expr) walk(fn func(*Expr) bool) {
 }
 
 // Columns lists the input columns that e reads, ascending.
-func (e *Expr) Columns() []int {
-	var cols []int
-	e.walk(func(x *Expr) bool {
-		if x.Kind == ExprCol {
-			cols = append(cols, x.Col)
-		}
-		return true
-	})
+func (e *Expr) Columns() []int { return e.ColumnsIn(nil) }
+
+// ColumnsIn is Columns in the memory of an empty list, as far as that goes.
+func (e *Expr) ColumnsIn(room []int) []int {
+	cols := e.appendColumns(room)
 	slices.Sort(cols)
 	return slices.Compact(cols)
+}
+
+func (e *Expr) appendColumns(cols []int) []int {
+	if e.Kind == ExprCol {
+		cols = append(cols, e.Col)
+	}
+	for _, a := range e.Args {
+		cols = a.appendColumns(cols)
+	}
+	return cols
 }
 
 // rewrite replaces, from the top, each subtree for which fn gives another one.

@@ -191,6 +191,8 @@ type Query struct {
 
 	Subqueries []*Subquery
 	Runner     *Runner // of the subqueries
+
+	filled *filled // nil: it is from no template, or its template cannot fill it again
 }
 
 // Shards lists the shards that the query reads, each once; nil means all of them, as where several tables are read. any is false for a query

@@ -2,19 +2,27 @@ package plan
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/quipudb/quipu/query/sql"
 	"github.com/quipudb/quipu/storage/schema"
 )
 
 // Template is a bound query that is run again and again, as long as what it was bound against stays as it is. Parameters stand in it
-// without their values. It and everything reached from it never change, so that it may be run by several goroutines at once.
+// without their values. It and everything reached from it never change but for spare, so that it may be run by several goroutines at once.
 type Template struct {
 	query  *Query
 	open   bool // parameters stand in it
 	tables []needed
 	slots  *schema.SlotMap
-	cuts   *Binder // knows what cutting needs, and no catalog
+	cuts   *Binder               // knows what cutting needs, and no catalog
+	spare  atomic.Pointer[Query] // was filled, and nobody runs it
+}
+
+// filled is where a filled query has the values of its parameters. Nothing else in it depends on them.
+type filled struct {
+	t      *Template
+	values []Expr
 }
 
 // needed is a table that a statement names, with the privilege that it takes.
@@ -175,34 +183,60 @@ func (t *Template) Fits(c Catalog, rights Rights) bool {
 }
 
 // Fill is the query with values in the place of its parameters, whose types are given as Params told them. It is nil where a value makes
-// an error, which binding anew puts into words.
+// an error, which binding anew puts into words. Leave takes it back.
 func (t *Template) Fill(args []Value, types []Type) *Query {
 	if !t.open {
 		return t.query
 	}
-	f := filler{t: t, values: make([]*Expr, len(types))}
-	for i, typ := range types {
-		if i >= len(args) {
+	if q := t.spare.Swap(nil); q != nil {
+		if !fillIn(q.filled.values, args, types) {
 			return nil
 		}
-		v, err := Convert(args[i], typ)
-		if err != nil {
-			return nil
-		}
-		f.values[i] = &Expr{Kind: ExprConst, Type: typ, Value: v}
+		return q
+	}
+	f := filler{t: t, values: make([]Expr, len(types))}
+	if !fillIn(f.values, args, types) {
+		return nil
 	}
 	q := *t.query
 	if q.Root = f.node(q.Root); f.failed {
 		return nil
 	}
+	if !f.fitted {
+		q.filled = &filled{t, f.values}
+	}
 	return &q
+}
+
+// fillIn makes constants of the parameters; it is false where a value makes an error.
+func fillIn(out []Expr, args []Value, types []Type) bool {
+	for i, typ := range types {
+		if i >= len(args) {
+			return false
+		}
+		v, err := Convert(args[i], typ)
+		if err != nil {
+			return false
+		}
+		out[i] = Expr{Kind: ExprConst, Type: typ, Value: v}
+	}
+	return true
+}
+
+// Leave gives q back to the template that has filled it, if one has. Nothing may refer to q any more.
+func (q *Query) Leave() {
+	if q.filled != nil {
+		clear(q.filled.values)
+		q.filled.t.spare.Store(q)
+	}
 }
 
 // filler puts values into a plan. What has no parameter in it is shared with the template.
 type filler struct {
 	t      *Template
-	values []*Expr
+	values []Expr
 	failed bool
+	fitted bool // more than the constants depends on the values
 }
 
 func (f *filler) node(n Node) Node {
@@ -291,6 +325,7 @@ func (f *filler) fragment(from *Fragment, table *schema.Table) *Fragment {
 	c := *from
 	c.Filters, c.Aggs = filters, aggs
 	if len(table.PartitionBy) > 0 {
+		f.fitted = true
 		c.Shards = f.t.cuts.prune(&c, table)
 		f.cut(&c, table)
 	}
@@ -339,7 +374,7 @@ func (f *filler) exprs(list []*Expr) []*Expr {
 func (f *filler) expr(e *Expr) *Expr {
 	switch {
 	case e.Kind == exprParam:
-		return f.values[e.Col]
+		return &f.values[e.Col]
 	case len(e.Args) == 0:
 		return e
 	}
@@ -352,6 +387,7 @@ func (f *filler) expr(e *Expr) *Expr {
 	if c.Kind != ExprCall || !allConst(args) {
 		return &c
 	}
+	f.fitted = true
 	v, err := c.Eval(nil)
 	if err != nil {
 		f.failed = true
