@@ -68,7 +68,7 @@ func (n *Snapshot) sumCells(ctx context.Context, t *table) (sum [2]uint64, err e
 	for d := range dims {
 		dims[d] = d
 	}
-	v := &TableView{n: n, t: t}
+	v := TableView{n: n, t: t}
 	for _, g := range v.Segments(Filter{}, 1) {
 		err = g.Scan(ctx, dims, func(c *Chunk) error {
 			cols := c.Columns()

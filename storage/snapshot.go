@@ -63,12 +63,12 @@ func (n *Snapshot) Tables() []schema.TableID {
 }
 
 // Table is the view of one table, if it exists.
-func (n *Snapshot) Table(id schema.TableID) (*TableView, bool) {
+func (n *Snapshot) Table(id schema.TableID) (TableView, bool) {
 	i, ok := n.root.find(id)
 	if !ok {
-		return nil, false
+		return TableView{}, false
 	}
-	return &TableView{n: n, t: n.root.tables[i]}, true
+	return TableView{n: n, t: n.root.tables[i]}, true
 }
 
 // TableView is one table of a snapshot.
@@ -78,13 +78,13 @@ type TableView struct {
 }
 
 // Schema is the definition. It must not be changed.
-func (v *TableView) Schema() *schema.Table { return v.t.def }
+func (v TableView) Schema() *schema.Table { return v.t.def }
 
 // DictLen is the number of values of dimension dim, which is also the highest code.
-func (v *TableView) DictLen(dim int) uint32 { return v.t.lens[dim] }
+func (v TableView) DictLen(dim int) uint32 { return v.t.lens[dim] }
 
 // Value is the text of a code of dimension dim, "" for NULL (code 0). A code is at most DictLen.
-func (v *TableView) Value(dim int, code uint32) string {
+func (v TableView) Value(dim int, code uint32) string {
 	if code == 0 {
 		return ""
 	}
@@ -92,12 +92,12 @@ func (v *TableView) Value(dim int, code uint32) string {
 }
 
 // Code is the code of a value of dimension dim.
-func (v *TableView) Code(dim int, value string) (uint32, bool) {
+func (v TableView) Code(dim int, value string) (uint32, bool) {
 	return v.t.dicts[dim].lookup(value, v.t.lens[dim])
 }
 
 // Windows are the starts of the windows that hold a cell, rising. A table without time has the one window 0.
-func (v *TableView) Windows() []int64 {
+func (v TableView) Windows() []int64 {
 	var starts []int64
 	for _, w := range v.t.windows {
 		if w.live > 0 {
@@ -108,7 +108,7 @@ func (v *TableView) Windows() []int64 {
 }
 
 // Cells is the number of cells that are not zero.
-func (v *TableView) Cells() uint64 {
+func (v TableView) Cells() uint64 {
 	n := uint64(0)
 	for _, w := range v.t.windows {
 		n += w.live
@@ -141,7 +141,7 @@ func (s CodeSet) Add(c uint32) { s[c/64] |= 1 << (c % 64) }
 func (s CodeSet) Has(c uint32) bool { return c/64 < uint32(len(s)) && s[c/64]>>(c%64)&1 != 0 }
 
 // windows are those that f lets pass and that hold a cell.
-func (v *TableView) windows(f *Filter) []*window {
+func (v TableView) windows(f *Filter) []*window {
 	all := v.t.windows
 	if f.Bounded {
 		from := sort.Search(len(all), func(i int) bool { return all[i].start >= f.From })
@@ -153,8 +153,12 @@ func (v *TableView) windows(f *Filter) []*window {
 
 // Segments cuts the cells that pass the filter into at most target disjoint parts of about the same number of blocks, for as many
 // goroutines. A table without cells has none.
-func (v *TableView) Segments(f Filter, target int) []Segment {
-	var parts []part
+func (v TableView) Segments(f Filter, target int) []Segment {
+	few := &struct { // room for what a small table has
+		segment [1]Segment
+		parts   [2]part
+	}{}
+	parts := few.parts[:0]
 	for _, w := range v.windows(&f) {
 		if w.live == 0 {
 			continue
@@ -165,7 +169,10 @@ func (v *TableView) Segments(f Filter, target int) []Segment {
 		})
 	}
 	n := min(max(target, 1), len(parts))
-	segments := make([]Segment, n)
+	segments := few.segment[:min(n, 1)]
+	if n > 1 {
+		segments = make([]Segment, n)
+	}
 	for i := range segments {
 		segments[i] = Segment{v: v, filter: f, parts: parts[i*len(parts)/n : (i+1)*len(parts)/n]}
 	}
@@ -174,7 +181,7 @@ func (v *TableView) Segments(f Filter, target int) []Segment {
 
 // Segment is a part of a table's cells.
 type Segment struct {
-	v      *TableView
+	v      TableView
 	filter Filter
 	parts  []part
 }

@@ -67,7 +67,7 @@ func (s *Store) TableSizes() (map[schema.TableID]TableSize, error) {
 	defer s.views.scanned(n.view)
 	out := make(map[schema.TableID]TableSize, len(n.root.tables))
 	for _, t := range n.root.tables {
-		size := TableSize{Cells: (&TableView{n, t}).Cells()}
+		size := TableSize{Cells: TableView{n, t}.Cells()}
 		for _, kind := range []keys.Kind{keys.Dict, keys.Live, keys.Block} {
 			r := keys.TableRange(kind, uint64(t.def.ID))
 			bytes, err := n.view.pin.db.EstimateDiskUsage(r.Start, r.End)

@@ -96,7 +96,7 @@ func difference(got, want map[twinCell]int64) string {
 	return "none"
 }
 
-func scanTwin(t *testing.T, v *TableView, f Filter, target int) (map[twinCell]int64, error) {
+func scanTwin(t *testing.T, v TableView, f Filter, target int) (map[twinCell]int64, error) {
 	t.Helper()
 	all := make(map[twinCell]int64)
 	dims := make([]int, len(v.Schema().Dims))

@@ -138,7 +138,7 @@ func Dump(t testing.TB, store *storage.Store) string {
 }
 
 // Cells is one line for each cell of a table, in order: window, values, count.
-func Cells(t testing.TB, view *storage.TableView) (lines []string) {
+func Cells(t testing.TB, view storage.TableView) (lines []string) {
 	t.Helper()
 	dims := make([]int, len(view.Schema().Dims))
 	for d := range dims {

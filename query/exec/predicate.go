@@ -7,7 +7,7 @@ import (
 
 // table is one table of a snapshot as a fragment sees it.
 type table struct {
-	view *storage.TableView
+	view storage.TableView
 	dims int // dimensions of the fragment's version
 }
 
