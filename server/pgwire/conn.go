@@ -46,17 +46,18 @@ type conn struct {
 	footing    footing
 	skipping   bool // an error of the extended protocol: everything up to Sync is ignored
 
-	block     *block // nil: outside of BEGIN and COMMIT
-	loose     gather // rows of INSERTs outside of a block that are not sent yet
-	looseMark int64  // where the answers to those begin
+	spareRun  *runContext // of an earlier statement, which nobody waits for; nil: none
+	block     *block      // nil: outside of BEGIN and COMMIT
+	loose     gather      // rows of INSERTs outside of a block that are not sent yet
+	looseMark int64       // where the answers to those begin
 
-	mu          sync.Mutex // guards the fields below
-	running     context.CancelCauseFunc
-	interrupted bool      // what runs shall end, and wait for nothing more
-	waiting     bool      // for bytes
-	woken       bool      // to end at the next moment without work
-	armed       time.Time // when reads end by themselves, at or before until; zero: not set
-	until       time.Time // how long they are waited for
+	mu          sync.Mutex  // guards the fields below
+	running     *runContext // nil: nothing runs
+	interrupted bool        // what runs shall end, and wait for nothing more
+	waiting     bool        // for bytes
+	woken       bool        // to end at the next moment without work
+	armed       time.Time   // when reads end by themselves, at or before until; zero: not set
+	until       time.Time   // how long they are waited for
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -84,6 +85,9 @@ func (c *conn) forget() {
 // close ends what the connection holds.
 func (c *conn) close() {
 	c.endBlock()
+	if c.spareRun != nil {
+		c.spareRun.cancel(nil)
+	}
 	c.net.Close()
 }
 
@@ -310,7 +314,7 @@ func (c *conn) interrupt(cause error) {
 	if c.running == nil {
 		return
 	}
-	c.running(cause)
+	c.running.cancel(cause)
 	c.interrupted = true
 	if c.waiting { // for the data of a COPY
 		c.arm(past)
@@ -319,9 +323,13 @@ func (c *conn) interrupt(cause error) {
 
 // during runs f with a context that interrupt ends, and prefers the reason of the interruption to what followed from it.
 func (c *conn) during(f func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(c.s.base)
+	ctx := c.spareRun
+	if ctx == nil {
+		ctx = newRunContext(c.s.base)
+	}
+	c.spareRun = nil
 	c.mu.Lock()
-	c.running = cancel
+	c.running = ctx
 	c.mu.Unlock()
 	err := f(ctx)
 	c.mu.Lock()
@@ -330,7 +338,11 @@ func (c *conn) during(f func(context.Context) error) error {
 	if err != nil && ctx.Err() != nil {
 		err = because(ctx, err)
 	}
-	cancel(nil)
+	if ctx.unseen() {
+		c.spareRun = ctx
+	} else {
+		ctx.cancel(nil)
+	}
 	return err
 }
 
