@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,16 +17,20 @@ const (
 
 // activity is the statements that run and what came of those that ran, by text.
 type activity struct {
-	mu      sync.Mutex // guards the fields below
-	last    uint64
-	running map[uint64]running
-	ran     map[string]*ran
-	order   []string // of ran, oldest first
+	mu     sync.Mutex // guards the fields below
+	last   uint64
+	oldest *running // that runs
+	newest *running
+	ran    map[string]*ran
+	order  []string // of ran, oldest first
 }
 
+// running is a statement that runs. Its owner has it from begin to end.
 type running struct {
+	id              uint64 // 0: it is not shown
 	principal, text string
 	began           time.Time
+	older, newer    *running // guarded by activity.mu
 }
 
 type ran struct {
@@ -36,7 +39,7 @@ type ran struct {
 	last                time.Time
 }
 
-func newActivity() *activity { return &activity{running: map[uint64]running{}, ran: map[string]*ran{}} }
+func newActivity() *activity { return &activity{ran: map[string]*ran{}} }
 
 // shownText is what of a text everybody may see.
 func shownText(text string) string {
@@ -49,27 +52,42 @@ func shownText(text string) string {
 	return text
 }
 
-// begin notes a statement that starts, by its shown text, which is empty for the settings of a connection.
-func (a *activity) begin(principal, text string, now time.Time) (id uint64) {
+// begin notes in r a statement that starts, by its shown text, which is empty for the settings of a connection.
+func (a *activity) begin(r *running, principal, text string, now time.Time) {
+	*r = running{principal: principal, text: text, began: now}
 	if text == "" {
-		return 0
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last++
-	a.running[a.last] = running{principal, text, now}
-	return a.last
-}
-
-// end notes that a statement has ended, with the number that begin gave it.
-func (a *activity) end(id uint64, text string, began, now time.Time, rows int64, err error) {
-	if id == 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.running, id)
-	a.count(text, rows, now.Sub(began), now, err)
+	a.last++
+	r.id = a.last
+	if r.older = a.newest; r.older == nil {
+		a.oldest = r
+	} else {
+		r.older.newer = r
+	}
+	a.newest = r
+}
+
+// end notes that the statement of r has ended.
+func (a *activity) end(r *running, now time.Time, rows int64, err error) {
+	if r.id == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.older == nil {
+		a.oldest = r.newer
+	} else {
+		r.older.newer = r.newer
+	}
+	if r.newer == nil {
+		a.newest = r.older
+	} else {
+		r.newer.older = r.older
+	}
+	a.count(r.text, rows, now.Sub(r.began), now, err)
 }
 
 func (a *activity) count(text string, rows int64, took time.Duration, now time.Time, err error) {
@@ -98,11 +116,10 @@ func (a *activity) queries(now time.Time) [][]plan.Value {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out [][]plan.Value
-	for id, r := range a.running {
-		out = append(out, []plan.Value{plan.IntValue(int64(id)), plan.TextValue(r.principal), plan.TimeValue(r.began),
+	for r := a.oldest; r != nil; r = r.newer {
+		out = append(out, []plan.Value{plan.IntValue(int64(r.id)), plan.TextValue(r.principal), plan.TimeValue(r.began),
 			plan.FloatValue(now.Sub(r.began).Seconds()), plan.TextValue(r.text)})
 	}
-	slices.SortFunc(out, func(x, y []plan.Value) int { return cmp.Compare(x[0].Int(), y[0].Int()) })
 	return out
 }
 

@@ -294,6 +294,7 @@ type session struct {
 	began    time.Time // the statement that runs
 	given    int64     // rows of the statement that runs
 	reading  reading   // of the query that runs
+	running  running   // the statement, as quipu.queries shows it
 }
 
 func (e *Engine) session(r Request) (*session, error) {
@@ -390,9 +391,9 @@ func (s *session) statement(ctx context.Context, st *Statement, sink Sink) error
 	} else {
 		s.began = s.e.o.Now()
 	}
-	id := s.e.activity.begin(s.r.Principal, st.shown, s.began)
+	s.e.activity.begin(&s.running, s.r.Principal, st.shown, s.began)
 	err := s.within(ctx, func(ctx context.Context) error { return s.dispatch(ctx, st.Tree, sink) })
-	s.e.activity.end(id, st.shown, s.began, s.e.o.Now(), s.given, err)
+	s.e.activity.end(&s.running, s.e.o.Now(), s.given, err)
 	return err
 }
 
