@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -162,12 +163,12 @@ type Request struct {
 	Database  string // empty means quipu
 	SQL       string
 	Args      []plan.Value
-	Source    Source // takes the snapshots of this request instead of the engine's: a transaction that keeps one
-	Writer    Writer // counts the rows of this request instead of the engine's: a transaction that gathers them
-	Settings  map[string]string
-	Memory    *Memory // of the session that sends it; nil: there was no request before
-	Single    bool    // refuse more than one statement
-	ReadOnly  bool    // refuse statements that change anything
+	Source    Source            // takes the snapshots of this request instead of the engine's: a transaction that keeps one
+	Writer    Writer            // counts the rows of this request instead of the engine's: a transaction that gathers them
+	Settings  map[string]string // with a Memory, a map that does not change any more
+	Memory    *Memory           // of the session that sends it; nil: there was no request before
+	Single    bool              // refuse more than one statement
+	ReadOnly  bool              // refuse statements that change anything
 }
 
 // Sink takes the results of statements: Columns (none for statements without rows), rows, End. What it is given is the engine's again when
@@ -245,7 +246,8 @@ type Memory struct {
 
 // check gives settings that must not be changed.
 func (m *Memory) check(given map[string]string) (settings, *figures, error) {
-	if m != nil && m.checked != nil && maps.Equal(m.given, given) {
+	if m != nil && m.checked != nil && (sameMap(m.given, given) || maps.Equal(m.given, given)) {
+		m.given = given
 		return m.checked, m.figures, nil
 	}
 	out := make(settings, len(given))
@@ -256,9 +258,14 @@ func (m *Memory) check(given map[string]string) (settings, *figures, error) {
 	}
 	figures := out.figures()
 	if m != nil {
-		m.given, m.checked, m.figures = maps.Clone(given), out, figures
+		m.given, m.checked, m.figures = given, out, figures
 	}
 	return out, figures, nil
+}
+
+// sameMap says that a and b are one map, and not only equal.
+func sameMap(a, b map[string]string) bool {
+	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
 }
 
 // take gives a session without a request. It may be left, once nothing refers to it any more.

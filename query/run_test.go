@@ -102,7 +102,6 @@ func TestMemory(t *testing.T) {
 		}
 		return fmt.Sprint(a.cells())
 	}
-	session := map[string]string{"statement_timeout": "5s"}
 	for _, c := range []struct{ value, text, want string }{
 		{"5s", "SHOW statement_timeout", "[[5s]]"},
 		{"5s", "SET statement_timeout = '7s'; SHOW statement_timeout", "[[7s]]"},
@@ -113,8 +112,7 @@ func TestMemory(t *testing.T) {
 		{"soon", "SHOW statement_timeout", "INVALID_OPTION"},
 		{"6s", "SHOW statement_timeout", "[[6s]]"},
 	} {
-		session["statement_timeout"] = c.value
-		if got := ask(c.text, session); !strings.HasPrefix(got, c.want) {
+		if got := ask(c.text, map[string]string{"statement_timeout": c.value}); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s with %s: %s, not %s", c.text, c.value, got, c.want)
 		}
 	}

@@ -66,7 +66,7 @@ func (c *conn) begin(t *sql.Transaction, res *result) error {
 		c.warn(stateInBlock, "there is already a transaction in progress")
 		return res.done(tag)
 	}
-	c.block = &block{readOnly: c.readOnlyByDefault(), settings: maps.Clone(c.settings)}
+	c.block = &block{readOnly: c.readOnlyByDefault(), settings: c.settings}
 	c.block.kept.c = c
 	c.block.mode(t.Modes)
 	return res.done(tag)
@@ -117,7 +117,7 @@ func (c *conn) rollback(t *sql.Transaction, res *result) error {
 // chain begins a block like the one that has ended, for AND CHAIN.
 func (c *conn) chain(t *sql.Transaction, b *block) {
 	if t.Chain {
-		c.block = &block{readOnly: b.readOnly, settings: maps.Clone(c.settings)}
+		c.block = &block{readOnly: b.readOnly, settings: c.settings}
 		c.block.kept.c = c
 	}
 }
@@ -136,7 +136,7 @@ func (b *block) savepoint(c *conn, t *sql.Transaction, res *result) error {
 		if len(b.saved) == savepointsMax {
 			return failure(stateLimit, "a transaction has at most %d savepoints", savepointsMax).WithHint("RELEASE those that are not needed")
 		}
-		b.saved = append(b.saved, savepoint{t.Name, len(b.rows.batches), maps.Clone(c.settings), maps.Clone(b.local)})
+		b.saved = append(b.saved, savepoint{t.Name, len(b.rows.batches), c.settings, maps.Clone(b.local)})
 		return res.done("SAVEPOINT")
 	}
 	at := len(b.saved) - 1
@@ -274,7 +274,7 @@ func (c *conn) notify(n *pgproto3.NoticeResponse) {
 // restore puts the settings back, and tells the client of those it follows.
 func (c *conn) restore(to map[string]string) {
 	was := c.settings
-	c.settings = maps.Clone(to)
+	c.settings = to
 	for _, name := range slices.Sorted(maps.Keys(reported)) {
 		if was[name] != to[name] {
 			c.reportSetting(name)

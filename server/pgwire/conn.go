@@ -36,7 +36,7 @@ type conn struct {
 
 	wishes   map[string]string // parameters of the startup message
 	initial  map[string]string // settings that RESET goes back to
-	settings map[string]string // that differ from the engine's defaults
+	settings map[string]string // that differ from the engine's defaults; a map that is here does not change any more
 	memory   query.Memory
 	receipts receipts // of what was written here
 

@@ -93,7 +93,7 @@ func (p *polledConn) poll(b []byte) (int, error) {
 // lookFor reads until there are bytes, the time is over or somebody else's client asks. Bytes that are there already say nothing of
 // polling. A Close or a deadline of somebody else is noticed when the time is over.
 func (p *polledConn) lookFor(fd uintptr) bool {
-	var end time.Time
+	var begin time.Time
 	for looks := 0; ; looks++ {
 		p.n, p.err = unix.Read(int(fd), p.b)
 		if p.err != unix.EAGAIN && p.err != unix.EINTR {
@@ -103,9 +103,9 @@ func (p *polledConn) lookFor(fd uintptr) bool {
 			return true
 		}
 		if looks == 0 {
-			end = time.Now().Add(p.span)
+			begin = time.Now()
 		}
-		if !p.alone() || !time.Now().Before(end) {
+		if !p.alone() || time.Since(begin) >= p.span {
 			p.err = unix.EAGAIN
 			return true
 		}

@@ -22,8 +22,7 @@ func (c *conn) effective() map[string]string {
 	if c.block == nil || len(c.block.local) == 0 && !c.block.readOnly && !c.readOnlyByDefault() {
 		return c.settings
 	}
-	all := maps.Clone(c.settings)
-	maps.Copy(all, c.block.local)
+	all := altered(c.settings, c.block.local)
 	delete(all, readOnlyDefault) // the block has its own mode, which is asked before the engine is
 	if c.block.readOnly {
 		all[transactionReadOnly] = "on"
@@ -46,6 +45,7 @@ func (c *conn) set(ctx context.Context, st *query.Statement, res *result) error 
 		case had:
 			c.keep(name, was)
 		default:
+			c.settings = maps.Clone(c.settings)
 			delete(c.settings, name)
 			c.kept(name)
 		}
@@ -71,8 +71,15 @@ func (c *conn) keep(name, value string) {
 		c.setLocal(name, value)
 		return
 	}
-	c.settings[name] = value
+	c.settings = altered(c.settings, map[string]string{name: value})
 	c.kept(name)
+}
+
+// altered is settings with others in their place. The old ones stay as they were.
+func altered(settings, by map[string]string) map[string]string {
+	out := maps.Clone(settings)
+	maps.Copy(out, by)
+	return out
 }
 
 // kept ends what SET LOCAL had put in the place of a setting, and tells the client.
@@ -123,7 +130,7 @@ func (c *conn) discard(t *sql.Discard, res *result) error {
 	}
 	c.portals.closeAll()
 	c.statements = statements{}
-	c.restore(maps.Clone(c.initial))
+	c.restore(c.initial)
 	return res.done("DISCARD ALL")
 }
 
@@ -225,7 +232,7 @@ func (c *conn) checkDatabase() error {
 
 // applyWishes takes the settings of the startup message.
 func (c *conn) applyWishes() error {
-	maps.Copy(c.settings, c.login.Settings)
+	c.settings = altered(c.settings, c.login.Settings)
 	wishes := map[string]string{}
 	for name, value := range c.wishes {
 		if name = strings.ToLower(name); name != "options" && name != "replication" {
@@ -243,7 +250,7 @@ func (c *conn) applyWishes() error {
 			return err
 		}
 	}
-	c.initial = maps.Clone(c.settings)
+	c.initial = c.settings
 	return nil
 }
 
@@ -271,7 +278,7 @@ func (c *conn) applyWish(name, value string) error {
 		}
 		return err
 	}
-	maps.Copy(c.settings, sink.changed)
+	c.settings = altered(c.settings, sink.changed)
 	return nil
 }
 
