@@ -47,10 +47,15 @@ func (d engineDoors) Snapshot(ctx context.Context, r query.Read) (*query.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	out := &query.Snapshot{Taken: cut.Taken, Release: cut.Release, ID: d.n.snapshotID(), Shards: make([]exec.Shard, len(cut.Snapshots))}
-	out.ID.MetaTerm, out.ID.Round, out.Steps = cut.Round.MetaTerm, cut.Round.Number, cut.Steps
-	for i, s := range cut.Snapshots {
-		out.Shards[i] = d.n.shardOf(s.Shard, s.Snapshot)
+	of := &struct {
+		query.Snapshot
+		one [1]exec.Shard // room for that of most queries
+	}{}
+	out := &of.Snapshot
+	*out = query.Snapshot{Taken: cut.Taken, Release: cut.Release, ID: d.n.snapshotID(), Steps: cut.Steps, Shards: slices.Grow(of.one[:0], len(cut.Snapshots))}
+	out.ID.MetaTerm, out.ID.Round = cut.Round.MetaTerm, cut.Round.Number
+	for _, s := range cut.Snapshots {
+		out.Shards = append(out.Shards, d.n.shardOf(s.Shard, s.Snapshot))
 	}
 	return out, nil
 }

@@ -51,6 +51,19 @@ type Env struct {
 
 	kept   map[*plan.Kept]*keptRows           // what subqueries read once
 	rounds map[*plan.WorkTable][][]plan.Value // rows of the last round of a recursion
+
+	values [4]plan.Value // room for the rows of steps
+	used   int           // of values
+}
+
+// row is one for a step to fill again and again.
+func (e *Env) row(n int) []plan.Value {
+	if n > len(e.values)-e.used {
+		return make([]plan.Value, n)
+	}
+	row := e.values[e.used : e.used+n : e.used+n]
+	e.used += n
+	return row
 }
 
 // warn counts a warning by its kind, so that a thousand tests give one notice. What stands in parentheses is about one test.

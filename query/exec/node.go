@@ -268,7 +268,7 @@ func evalAll(exprs []*plan.Expr, row []plan.Value) ([]plan.Value, error) {
 }
 
 func (e *Env) project(ctx context.Context, n *plan.Project, emit Emit) error {
-	out := make([]plan.Value, len(n.Exprs))
+	out := e.row(len(n.Exprs))
 	return e.node(ctx, n.Input, func(row []plan.Value) error {
 		for i, x := range n.Exprs {
 			var err error

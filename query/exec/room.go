@@ -32,8 +32,10 @@ func (s *slab[T]) one() *T { return &s.take(1)[0] }
 
 // reset takes everything back.
 func (s *slab[T]) reset() {
-	clear(s.all[:s.used])
-	s.used = 0
+	if s.used > 0 {
+		clear(s.all[:s.used])
+		s.used = 0
+	}
 }
 
 // room is the memory of what one scan needs few of. The zero room has none, and leaves everything to make.
@@ -55,8 +57,8 @@ type room struct {
 	testsOf    slab[*crosstabs]
 }
 
-func newRoom() room {
-	return room{
+func newRoom() *room {
+	return &room{
 		ints: newSlab[int](64), codes: newSlab[uint32](64), words: newSlab[uint64](64), sums: newSlab[int64](128), lists: newSlab[[]uint32](16),
 		sets: newSlab[storage.CodeSet](16), predicates: newSlab[predicate](8), columns: newSlab[keyColumn](8), specs: newSlab[sumSpec](16), tasks: newSlab[task](4),
 		shapes: newSlab[shape](4), grids: newSlab[grid](4), gridsOf: newSlab[*grid](4), totalsOf: newSlab[*totals](4), testsOf: newSlab[*crosstabs](4),
@@ -84,7 +86,7 @@ func (r *room) reset() {
 // codeSet is an empty set of the codes up to n.
 func (r *room) codeSet(n uint32) storage.CodeSet { return r.words.take(storage.CodeSetLen(n)) }
 
-var spareStates = sync.Pool{New: func() any { return &state{s: scan{room: newRoom()}} }}
+var spareStates = sync.Pool{New: func() any { return &state{s: scan{room: newRoom(), own: &work{}}} }}
 
 // newState is empty, with the memory of an earlier one.
 func newState() *state { return spareStates.Get().(*state) }
@@ -93,14 +95,15 @@ func newState() *state { return spareStates.Get().(*state) }
 func (x *state) end() {
 	s := &x.s
 	s.room.reset()
-	*x = state{s: scan{room: s.room, own: s.own.emptied(),
+	s.own.empty()
+	*x = state{s: scan{room: s.room, own: s.own,
 		keys: emptied(s.keys), exprs: emptied(s.exprs), tasks: emptied(s.tasks), windows: emptied(s.windows), rest: emptied(s.rest), dims: s.dims[:0]}}
 	spareStates.Put(x)
 }
 
-// emptied is the state of a goroutine that has ended, with the buffers that it has grown: they are as long as a chunk has cells.
-func (w *work) emptied() work {
-	return work{add: w.add, sel: w.sel, sel2: w.sel2, sel3: w.sel3, cols: emptied(w.cols), bufs: w.bufs, keybuf: w.keybuf, entries: w.entries, pick: emptied(w.pick)}
+// empty leaves of a goroutine that has ended the buffers that it has grown: they are as long as a chunk has cells.
+func (w *work) empty() {
+	*w = work{add: w.add, sel: w.sel, sel2: w.sel2, sel3: w.sel3, cols: emptied(w.cols), bufs: w.bufs, keybuf: w.keybuf, entries: w.entries, pick: emptied(w.pick)}
 }
 
 // emptied is a list without elements, which holds on to none of them.

@@ -71,7 +71,7 @@ func (r *Run) Cost() ScanStats { return r.cost }
 
 // tasks lays out what the scan groups by.
 func (r *Run) tasks() error {
-	room := &r.s.room
+	room := r.s.room
 	r.keyCols = room.ints.take(len(r.f.Keys))
 	for at, k := range r.f.Keys {
 		i, err := r.s.key(k)
@@ -202,9 +202,10 @@ func (r *Run) Close() {
 // groups turns the grids into groups.
 func (r *Run) groups(ctx context.Context) (*Partial, error) {
 	keys := r.groupKeys()
-	alone := &struct {
+	alone := &struct { // room for what most queries without groups give
 		Partial
 		one [1]Group
+		agg [1]Share
 	}{}
 	p := &alone.Partial
 	p.Groups = listOf(&alone.one, len(keys))
@@ -215,7 +216,11 @@ func (r *Run) groups(ctx context.Context) (*Partial, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		g, err := r.group(ctx, k)
+		shares := alone.agg[:]
+		if len(keys) > 1 || len(r.f.Aggs) > 1 {
+			shares = make([]Share, len(r.f.Aggs))
+		}
+		g, err := r.group(ctx, k, shares[:len(r.f.Aggs)])
 		if err != nil {
 			return nil, err
 		}
@@ -313,8 +318,9 @@ func (g *grid) entryOf(codes []uint32) int {
 	return -1
 }
 
-func (r *Run) group(ctx context.Context, codes []uint32) (Group, error) {
-	g := Group{Keys: r.keyValues(codes), Aggs: make([]Share, len(r.f.Aggs))}
+// group fills in the shares of one group.
+func (r *Run) group(ctx context.Context, codes []uint32, shares []Share) (Group, error) {
+	g := Group{Keys: r.keyValues(codes), Aggs: shares}
 	entry := -1
 	if r.sums >= 0 {
 		entry = r.grids[r.sums].entryOf(codes)
@@ -504,7 +510,7 @@ func (r *Run) Cells(ctx context.Context, emit func(row []plan.Value) error) erro
 	}
 	row := r.t.row()
 	left := r.f.Limit
-	w := r.s.ready(&r.s.own)
+	w := r.s.ready(r.s.own)
 	for _, seg := range r.s.segments(1) {
 		err := seg.Scan(ctx, r.s.dims, func(c *storage.Chunk) error {
 			if !r.s.passes(c.Window) {

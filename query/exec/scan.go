@@ -42,8 +42,8 @@ type scan struct {
 	filters storage.Filter
 	all     []storage.Segment // in one piece; nil before the first use
 
-	room room
-	own  work // room for that of the only goroutine
+	room *room
+	own  *work // of the only goroutine
 	only [1]*work
 }
 
@@ -223,7 +223,7 @@ func (s *scan) ready(w *work) *work {
 
 // open makes what the tasks are counted in.
 func (w *work) open() error {
-	room := &w.s.room
+	room := w.s.room
 	w.grids, w.totals = room.gridsOf.take(len(w.s.tasks)), room.totalsOf.take(len(w.s.tasks))
 	for i, t := range w.s.tasks {
 		var err error
@@ -274,7 +274,7 @@ func (s *scan) each(ctx context.Context, parallel int, begin func(*work) (func(*
 
 // alone is each for one goroutine, and for no segment at all.
 func (s *scan) alone(ctx context.Context, segments []storage.Segment, begin func(*work) (func(*storage.Chunk) error, error)) ([]*work, error) {
-	w := s.ready(&s.own)
+	w := s.ready(s.own)
 	fn, err := begin(w)
 	for i := 0; err == nil && i < len(segments); i++ {
 		w.stats.Blocks += int64(segments[i].Blocks())

@@ -182,12 +182,10 @@ func (c *conn) setTransaction(t *sql.SetTransaction, res *result) error {
 
 // allowed refuses what a read-only block does not run, and says what does not wait for COMMIT.
 func (c *conn) allowed(st sql.Statement) error {
-	readOnly := c.readOnlyByDefault()
 	if c.block != nil {
 		c.block.used = true
-		readOnly = c.block.readOnly
 	}
-	if verb := writes(st); verb != "" && readOnly {
+	if verb := writes(st); verb != "" && c.readOnly() {
 		return failure(stateReadOnly, "cannot execute %s in a read-only transaction", verb)
 	}
 	if c.block == nil {
@@ -197,6 +195,14 @@ func (c *conn) allowed(st sql.Statement) error {
 		c.warn(stateWarning, fmt.Sprintf("%d rows of this transaction wait for COMMIT, and this query does not see them", c.block.rows.rows))
 	}
 	return nil
+}
+
+// readOnly says that nothing may be changed now.
+func (c *conn) readOnly() bool {
+	if c.block != nil {
+		return c.block.readOnly
+	}
+	return c.readOnlyByDefault()
 }
 
 // done notes what a block did that does not wait for its end.
