@@ -29,6 +29,7 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often the stores count, one after the other")
 	runs := flag.Int("runs", 10, "runs of each query")
 	wire := flag.Bool("wire", false, "compare PostgreSQL's protocol instead: round trips, COPY, and the queries")
+	together := flag.Bool("together", false, "with --wire, over one connection: leave it to the kernel on which cores clients and servers run, else they have their own")
 	nodes := flag.Bool("cluster", false, "compare three nodes, as one cluster on this machine, with PostgreSQL alone: counting only")
 	without := flag.String("workless", "", "ADDRESS=NODE: be the server without work that --wire compares with")
 	flag.Parse()
@@ -36,14 +37,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "stores:", serveWorkless(*without))
 		os.Exit(1)
 	}
-	if err := choose(*wire, *nodes, *binary, *draws, *cells, *span, *rounds, *runs); err != nil {
+	if err := choose(*wire, *nodes, *together, *binary, *draws, *cells, *span, *rounds, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "stores:", err)
 		os.Exit(1)
 	}
 }
 
 // choose runs what the flags ask for.
-func choose(wire, nodes bool, binary, draws string, cells int, span time.Duration, rounds, runs int) error {
+func choose(wire, nodes, together bool, binary, draws string, cells int, span time.Duration, rounds, runs int) error {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func choose(wire, nodes bool, binary, draws string, cells int, span time.Duratio
 		return fmt.Errorf("--quipu: %w", err)
 	}
 	if wire {
-		return runWire(context.Background(), binary, draws, span, rounds, runs)
+		return runWire(context.Background(), binary, draws, span, rounds, runs, together)
 	}
 	batches, err := readBatches(draws)
 	if err != nil {

@@ -26,7 +26,7 @@ const wireRows = `('a', '1', 100), ('a', '2', 107), ('b', '1', 128), ('b', '2', 
 
 // runWire compares PostgreSQL's protocol as Quipu and PostgreSQL speak it: round trips and COPY, in turns, then the queries of the other
 // comparison.
-func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, rounds, runs int) error {
+func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, rounds, runs int, together bool) error {
 	draws, err := os.ReadFile(drawsFile)
 	if err != nil {
 		return fmt.Errorf("--draws: %w", err)
@@ -62,6 +62,7 @@ func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, 
 		return err
 	}
 	defer without.stop(syscall.SIGTERM)
+	placed := &cores{servers: []int{p.cmd.Process.Pid, q.cmd.Process.Pid, without.cmd.Process.Pid}, together: together}
 	all := append(slices.Clip(peers), wirePeer{name: workless, url: fmt.Sprintf("postgres://bench@127.0.0.1:%d/quipu?sslmode=disable", portWithout)})
 	for _, peer := range peers {
 		if err := peer.do(ctx, peer.prepare...); err != nil {
@@ -87,10 +88,16 @@ func runWire(ctx context.Context, binary, drawsFile string, span time.Duration, 
 			if client.single && c.conns > 1 {
 				continue
 			}
+			if err := placed.place(c.conns == 1); err != nil {
+				return err
+			}
 			if err := c.compare(ctx, client, all, span, rounds); err != nil {
 				return fmt.Errorf("%s with %s: %w", c.name, client.name, err)
 			}
 		}
+	}
+	if err := placed.place(false); err != nil {
+		return err
 	}
 	if err := compareCopy(ctx, peers, draws, rounds); err != nil {
 		return fmt.Errorf("COPY: %w", err)
