@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares PostgreSQL's protocol as Quipu and PostgreSQL 15 (Debian: postgresql) speak it, in turns on this machine: round trips, COPY of the
-# same CSV, and chi-square in SQL. Over one connection the client and the servers have cores of their own, but with --together. Builds first, so that nothing else runs while it measures.
+# same CSV, and chi-square in SQL. Over one connection client and servers have cores of their own, except with --together. Builds first, so
+# that nothing else runs while it measures.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
