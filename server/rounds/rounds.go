@@ -52,6 +52,7 @@ type Sequencer struct {
 	mu      sync.Mutex // guards the fields below
 	waiting []*read    // in the order of arrival
 	busy    map[schema.ShardID]bool
+	rests   map[schema.ShardID]time.Time // until when gates take no hold, after one of restMin or longer
 	number  uint64
 	changed chan struct{} // closed, and made anew, when a read that waits may have its turn
 }
@@ -64,7 +65,7 @@ func New(o Options) *Sequencer {
 	if o.ReplicaWait == 0 {
 		o.ReplicaWait = 3 * time.Millisecond
 	}
-	return &Sequencer{o: o, busy: map[schema.ShardID]bool{}, changed: make(chan struct{})}
+	return &Sequencer{o: o, busy: map[schema.ShardID]bool{}, rests: map[schema.ShardID]time.Time{}, changed: make(chan struct{})}
 }
 
 // Cut is one snapshot a shard, all of one instant. Reads of one round share snapshots: they are released by the cut only.
@@ -230,6 +231,7 @@ func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*rea
 	h := &holds{s: s, round: round, who: map[schema.ShardID]Participant{}, holds: map[schema.ShardID]Hold{},
 		snapshots: map[schema.ShardID]*counted{}, failed: map[schema.ShardID]error{}}
 	h.find(reads)
+	s.rest(h.who)
 	ctx, cancel := context.WithTimeout(ctx, replica.HoldMax) // from here on gates may be closed
 	defer cancel()
 	began := time.Now()
@@ -238,6 +240,7 @@ func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*rea
 	h.open(ctx, reads)
 	taken := time.Now()
 	h.commit(ctx, reads)
+	s.owe(h.who, taken, taken.Sub(began))
 	steps := [3]time.Duration{prepared.Sub(began), taken.Sub(prepared), time.Since(taken)}
 	for _, r := range reads {
 		if err := h.verdict(r); err != nil {
@@ -251,6 +254,41 @@ func (s *Sequencer) round(ctx context.Context, round replica.Round, reads []*rea
 	}
 	h.drop()
 	return left
+}
+
+// restMin is the shortest rest that the sequencer keeps. It costs a round the way of a message to the gates, which in a shorter one passes while they
+// rest.
+const restMin = 10 * time.Millisecond
+
+// owe notes that gates were held for so long, until then: they take no hold before as much time has passed.
+func (s *Sequencer) owe(shards map[schema.ShardID]Participant, then time.Time, held time.Duration) {
+	if held < restMin {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := then.Add(min(held, replica.HoldMax))
+	for id := range shards {
+		s.rests[id] = until
+	}
+}
+
+// rest waits until every gate may take a hold, before the first does. A gate that closed while another one rests would be held for so long, and
+// rest for as long after that while the other one is held: what they once lagged behind each other every later round would take, and none would
+// succeed when it is longer than a shard may be silent.
+func (s *Sequencer) rest(shards map[schema.ShardID]Participant) {
+	s.mu.Lock()
+	var until time.Time
+	if len(s.rests) > 0 {
+		for id := range shards {
+			if at := s.rests[id]; at.After(until) {
+				until = at
+			}
+			delete(s.rests, id)
+		}
+	}
+	s.mu.Unlock()
+	time.Sleep(time.Until(until))
 }
 
 // deliver hands a cut over, unless the caller has left.

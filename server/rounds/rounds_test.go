@@ -355,7 +355,8 @@ func TestSilentShardIsWaitedForOnceARound(t *testing.T) {
 // TestShardsAreAskedSideBySide holds that a round waits once for all of its silent shards, at every step, and that a healthy read of the
 // same round is served after that.
 func TestShardsAreAskedSideBySide(t *testing.T) {
-	for _, step := range []string{"prepare", "open", "commit"} {
+	const silence = 250 * time.Millisecond
+	for step, rests := range map[string]time.Duration{"prepare": silence, "open": silence, "commit": 0} { // between rounds, as long as gates were held
 		t.Run(step, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, 8)
@@ -371,14 +372,14 @@ func TestShardsAreAskedSideBySide(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if took := time.Since(began); took != 250*time.Millisecond {
+					if took := time.Since(began); took != silence {
 						t.Errorf("a read of healthy shards took %v", took)
 					}
 					cut.Release()
 				})
 				wg.Go(func() {
 					_, err := c.s.Take(t.Context(), []schema.ShardID{0, 2, 3, 4, 5, 6, 7})
-					if took := time.Since(began); errcode.From(err).Code != errcode.Unavailable || took != 500*time.Millisecond {
+					if took := time.Since(began); errcode.From(err).Code != errcode.Unavailable || took != 2*silence+rests {
 						t.Errorf("after %v: %v", took, err)
 					}
 				})
@@ -411,8 +412,9 @@ func TestDisjointRoundsRunSideBySide(t *testing.T) {
 			synctest.Wait()
 		}
 		wg.Wait()
-		// {1, 4} waits for shard 1, and joins its second round; {3, 4} does not overtake it.
-		want := []time.Duration{500 * time.Millisecond, 0, 500 * time.Millisecond, 500 * time.Millisecond}
+		// {1, 4} waits for shard 1, and joins its second round, which begins when the writers have had as long as the first one took; {3, 4} does not
+		// overtake it.
+		want := []time.Duration{750 * time.Millisecond, 0, 750 * time.Millisecond, 750 * time.Millisecond}
 		if !slices.Equal(took, want) {
 			t.Errorf("%v", took)
 		}
@@ -554,6 +556,67 @@ func TestReplicaServesWhereItIsInTime(t *testing.T) {
 				}
 			}
 			c.clean()
+		})
+	}
+}
+
+// gatedPart is a shard leader with a real gate, in which nothing is written.
+type gatedPart struct {
+	*fakePart
+	gate *replica.Gate
+}
+
+func (p gatedPart) Prepare(ctx context.Context, r replica.Round) (replica.Promise, error) {
+	return p.gate.Prepare(ctx, r)
+}
+
+func (p gatedPart) Commit(_ context.Context, r replica.Round, term uint64) error {
+	return p.gate.Commit(r, term)
+}
+
+func (p gatedPart) Abort(r replica.Round) { p.gate.Abort(r) }
+
+// TestGatesCatchUpWithEachOther holds that a gate which owes its writers a pause, while another one owes none, is waited for once: a gate that
+// closed meanwhile would owe as much the next time, to the same effect, as long as reads arrive.
+func TestGatesCatchUpWithEachOther(t *testing.T) {
+	for _, owed := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, replica.HoldMax} {
+		t.Run(owed.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 2)
+				parts := map[schema.ShardID]gatedPart{}
+				for i, p := range c.parts {
+					commit, leader := func() uint64 { return 1 }, func() (uint64, error) { return 1, nil }
+					parts[schema.ShardID(i)] = gatedPart{p, replica.NewGate(commit, leader)}
+				}
+				here := Leaders(parts)
+				c.s.o.Leader = func(schema.ShardID) (Participant, error) { return here, nil }
+				early := replica.Round{Number: 1}
+				if _, err := parts[1].gate.Prepare(t.Context(), early); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(owed)
+				parts[1].gate.Abort(early)
+
+				tries, began := 0, time.Now()
+				for range 3 { // the third finds nothing of it any more
+					began = time.Now()
+					for {
+						tries++
+						cut, err := c.s.Take(t.Context(), []schema.ShardID{0, 1})
+						if err == nil {
+							cut.Release()
+							break
+						}
+						if tries > 5 {
+							t.Fatal(err)
+						}
+					}
+				}
+				if took := time.Since(began); took > time.Millisecond {
+					t.Errorf("a gate still waits for the other: %v", took)
+				}
+				c.clean()
+			})
 		})
 	}
 }
