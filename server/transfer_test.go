@@ -141,7 +141,7 @@ func TestReadsOutliveTheirLeaders(t *testing.T) {
 					createTable(t, c.nodes["a"])
 					c.sql("a", "INSERT INTO admissions (dept, gender) VALUES ('dept 0', 'm'), ('dept 0', 'f'), ('dept 1', 'm')")
 					for i, lost := range names {
-						stop := c.reading(fault.most, fault.name != "kill", []string{names[(i+1)%3], names[(i+2)%3]}, level, l)
+						stop := c.reading(fault.most, fault.name != "end", []string{names[(i+1)%3], names[(i+2)%3]}, level, l)
 						time.Sleep(time.Duration(100+37*i) * time.Millisecond)
 						fault.begin(c, lost)
 						time.Sleep(fault.lasts)
